@@ -1,0 +1,36 @@
+# Ackproof's errands. `make demo` and `make test` need git, make and Python 3.11 or newer,
+# and set up the rest themselves.
+
+SHELL := /bin/bash
+bin := .venv/bin
+# Trials wait far more than they compute, so there are more of them than cores.
+jobs ?= 4
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test setup doctor lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## set up, then measure what Celery loses on each broker
+	$(bin)/ackproof study
+
+test: lint ## set up, then every check: lint, the tests, the scenarios as claims
+	$(bin)/python -m pytest tests -n $(jobs)
+	$(bin)/ackproof check scenarios/
+
+setup: ## install what is missing, under .venv/ and .tools/
+	@scripts/setup.sh
+
+doctor: setup ## show each part, where it is and how to get the rest
+	@$(bin)/ackproof doctor
+
+lint: setup ## ruff, mypy, the import rules
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	MYPYPATH=$$(printf '%s:' workloads/*/) $(bin)/mypy
+	$(bin)/lint-imports
+
+clean: ## remove what the set-up and the tools made; reports stay
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
