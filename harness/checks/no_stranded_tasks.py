@@ -1,0 +1,44 @@
+"""No message is left waiting in a place from which it does not come back in time."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from harness import counting
+from harness.history import History
+from harness.model import Held, Outcome, Verdict
+
+
+class NoStrandedTasks(Struct, frozen=True):
+    """Broken by a message that is held, not completed, and not back when the trial ends.
+    Unknown when the history has gaps."""
+
+    def judge(self, history: History) -> Verdict:
+        left = counting.stranded(history)
+        gaps = counting.gaps(history)
+        if counting.missed_events(history) or (gaps and not left):
+            return Verdict(Outcome.UNKNOWN, tuple(gaps))
+        if not left:
+            return Verdict(Outcome.HOLDS)
+        drained = history.last("drain_ended")
+        now_s = drained.at_s if drained else 0.0
+        latest = max(left.values(), key=lambda one: one.back_at_s or 0.0)
+        return Verdict(Outcome.BROKEN, (f"{len(left)} stranded: {_where(latest, now_s)}",))
+
+    def __str__(self) -> str:
+        return "no stranded tasks"
+
+
+def _where(held: Held, now_s: float) -> str:
+    back = (
+        f"back within {held.back_at_s - now_s:.0f} s"
+        if held.back_at_s is not None
+        else "with no time set for its return"
+    )
+    why = f" ({held.why})" if held.why else ""
+    return f"the last is {held.where}, {back}{why}"
+
+
+def no_stranded_tasks() -> NoStrandedTasks:
+    """Nothing is stranded."""
+    return NoStrandedTasks()

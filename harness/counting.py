@@ -1,0 +1,300 @@
+"""What is counted: the table of DESIGN.md, as one pure function of a history.
+
+A message is its task id and retry number. Lost, stranded, late and unknown are four
+different things; calling a late task lost is the classic mistake of this field.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from harness.history import Execution, History
+from harness.model import BrokerView, Counts, Held, MessageId
+from harness.record import Timings
+
+
+def attempted(history: History) -> dict[MessageId, str]:
+    """Each message that was ever to be published, and what became of the publish:
+    ``confirmed``, ``rejected`` or ``indeterminate``.
+
+    An ``ok`` outweighs everything. A publish with ``info`` and one with no outcome (its
+    process died) are indeterminate, because nobody can know; surely not sent is only a
+    message of which every publish failed.
+    """
+    fate: dict[MessageId, str] = {}
+    unsettled: Counter[MessageId] = Counter()
+    for event in history.of("publish_invoke", "publish_info"):
+        fate[event.message] = "indeterminate"
+        unsettled[event.message] += 1
+    for event in history.of("publish_fail"):
+        unsettled[event.message] -= 1
+        if unsettled[event.message] <= 0:
+            fate[event.message] = "rejected"
+    for event in history.of("publish_ok"):
+        fate[event.message] = "confirmed"
+    return fate
+
+
+def completed(history: History) -> dict[MessageId, float]:
+    """Each message with an execution that ran to its end: when the first one did."""
+    ends: dict[MessageId, float] = {}
+    for execution in history.executions:
+        if execution.finished_s is not None:
+            earlier = ends.get(execution.message, execution.finished_s)
+            ends[execution.message] = min(earlier, execution.finished_s)
+    return ends
+
+
+def final_view(history: History) -> BrokerView | None:
+    """What the broker held when all workers were gone; None when nobody looked."""
+    seen = history.last("broker_final")
+    return msgspec.convert(seen.data["view"], BrokerView) if seen else None
+
+
+def missed_events(history: History) -> list[str]:
+    """Whose events are known to be incomplete: what the history does not show of them may
+    have happened all the same."""
+    return [
+        f"the probe of pid {pid} could not write some of its events"
+        for pid in sorted({e.pid for e in history.events if "events_missed_before" in e.data})
+    ]
+
+
+def gaps(history: History) -> list[str]:
+    """Why nothing is proved that rests on an absence, such as a loss."""
+    found = missed_events(history)
+    view = final_view(history)
+    if view is None:
+        found.append("the broker could not be asked what it holds")
+    elif not view.named and view.total > len(view.held):
+        found.append(
+            f"the broker holds {view.ready} ready and {view.unacked} unacknowledged messages, "
+            f"of which only {len(view.held)} could be named"
+        )
+    return found
+
+
+def held(history: History) -> dict[MessageId, Held]:
+    """Each message that the broker or a live worker still held at the end of the drain.
+
+    A run that lasted beyond the drain was ended by our own tidying up, not by a fault; so
+    was one that began only then.
+    """
+    view = final_view(history)
+    by_broker = {MessageId(one.task_id, one.retries): one for one in view.held} if view else {}
+    by_worker = {
+        run.message: Held(run.message.task_id, run.message.retries, "worker", None, "still running")
+        for run in history.executions
+        if run.finished_s is None and run.end_s(float("inf")) > history.end_s
+    }
+    return {**by_worker, **by_broker}
+
+
+def lost(history: History) -> list[MessageId]:
+    """Confirmed, never completed, and nobody holds it any more: provably nowhere."""
+    return [] if gaps(history) else unaccounted(history, "confirmed")
+
+
+def unaccounted(history: History, *fates: str) -> list[MessageId]:
+    """Never completed, and not seen with anybody at the end."""
+    kept = held(history)
+    return [message for message in _incomplete(history, *fates) if message not in kept]
+
+
+def stranded(history: History) -> dict[MessageId, Held]:
+    """Not completed, while the broker or a live worker still holds it."""
+    kept = held(history)
+    open_ones = _incomplete(history, "confirmed", "indeterminate")
+    return {message: kept[message] for message in open_ones if message in kept}
+
+
+def redelivery_pending(history: History) -> dict[MessageId, Held]:
+    """Completed, yet the broker holds it: it would run again."""
+    done = completed(history)
+    return {message: one for message, one in _at_broker(history).items() if message in done}
+
+
+def would_run_again(history: History) -> list[MessageId]:
+    """Started once at least, completed or not, and the broker still holds it."""
+    return [message for message in _at_broker(history) if message in history.executions_of]
+
+
+def duplicates(history: History) -> list[MessageId]:
+    """Messages whose body started more than once."""
+    return [message for message, runs in history.executions_of.items() if len(runs) > 1]
+
+
+def overlapping(history: History) -> list[MessageId]:
+    """Of those, the ones of which two runs were going at the same time."""
+    return [
+        message
+        for message, runs in history.executions_of.items()
+        if _any_overlap(runs)
+    ]
+
+
+def doubled_effects(history: History) -> list[MessageId] | None:
+    """Messages whose effect was applied more than once; None when effects were not read."""
+    if history.first("effects_read") is None:
+        return None
+    applied = Counter(event.message for event in history.of("effect_applied"))
+    return [message for message, times in applied.items() if times > 1]
+
+
+def late(history: History) -> list[MessageId]:
+    """Completed, but only by redelivery, and later than the scenario allows; where it does
+    not say, later than the redelivery horizon."""
+    allowed_s = _allowed_s(history)
+    if allowed_s is None:
+        return []
+    published: dict[MessageId, float] = {}
+    for event in (*history.of("publish_ok"), *history.of("publish_invoke")):
+        published.setdefault(event.message, event.mono_s)
+    return [
+        message
+        for message, end_s in completed(history).items()
+        if message in published
+        and end_s - published[message] > allowed_s
+        and _by_redelivery(history, _first_completion(history, message))
+    ]
+
+
+def unexpected(history: History) -> list[MessageId]:
+    """Executed, though nobody was seen to publish it."""
+    known = attempted(history)
+    return [message for message in history.executions_of if message not in known]
+
+
+def count(history: History) -> Counts:
+    """All counts of the contract."""
+    known = attempted(history)
+    publishes = Counter(known.values())
+    doubled = doubled_effects(history)
+    return Counts(
+        attempted=sum(publishes.values()),
+        confirmed=publishes["confirmed"],
+        rejected=publishes["rejected"],
+        indeterminate=publishes["indeterminate"],
+        completed=len(completed(history).keys() & known.keys()),
+        lost=len(lost(history)),
+        stranded=len(stranded(history)),
+        late=len(late(history)),
+        duplicate_executions=len(duplicates(history)),
+        overlapping_executions=len(overlapping(history)),
+        duplicate_effects=None if doubled is None else len(doubled),
+        unexpected=len(unexpected(history)),
+        redelivery_pending=len(redelivery_pending(history)),
+    )
+
+
+def timings(history: History) -> Timings:
+    """What the faults cost in time."""
+    horizon = history.last("horizon")
+    horizon_s = horizon.data["seconds"] if horizon else None
+    useful, wasted = _work(history)
+    recovered_s = recovery_s(history)
+    return Timings(
+        recovery_s=None if recovered_s is None else round(recovered_s, 3),
+        horizon_s=float(horizon_s) if isinstance(horizon_s, int | float) else None,
+        useful_work_s=round(useful, 3),
+        wasted_work_s=round(wasted, 3),
+        trial_s=round(history.events[-1].mono_s - history.events[0].mono_s, 3)
+        if history.events
+        else 0.0,
+    )
+
+
+def recovery_s(history: History) -> float | None:
+    """From the first fault to the first completion of a task that started after it."""
+    fault = history.first("fault_fired")
+    if fault is None:
+        return None
+    ends = [
+        run.finished_s
+        for run in history.executions
+        if run.started_s > fault.mono_s and run.finished_s is not None
+    ]
+    return min(ends) - fault.mono_s if ends else None
+
+
+def _incomplete(history: History, *fates: str) -> list[MessageId]:
+    done = completed(history)
+    return [m for m, fate in attempted(history).items() if fate in fates and m not in done]
+
+
+def _any_overlap(runs: Iterable[Execution]) -> bool:
+    latest_end_s = float("-inf")
+    for run in sorted(runs, key=lambda one: one.started_s):
+        if run.started_s < latest_end_s:
+            return True
+        latest_end_s = max(latest_end_s, run.end_s(float("inf")))
+    return False
+
+
+def _at_broker(history: History) -> dict[MessageId, Held]:
+    return {message: one for message, one in held(history).items() if one.where != "worker"}
+
+
+def _allowed_s(history: History) -> float | None:
+    """How long after its publish a message may be completed by redelivery."""
+    plan, horizon = history.first("trial"), history.last("horizon")
+    for source, name in ((plan, "late_after_s"), (horizon, "seconds")):
+        value = source.data.get(name) if source else None
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
+def _first_completion(history: History, message: MessageId) -> Execution:
+    ended = [run for run in history.executions_of[message] if run.finished_s is not None]
+    return min(ended, key=lambda run: run.finished_s or 0.0)
+
+
+def _by_redelivery(history: History, run: Execution) -> bool:
+    """Whether the run came of another delivery than the message's first.
+
+    A worker's nth run of a message belongs to the nth time it received it, counted from
+    where it last died or lost its connection: then it forgets what it had not begun.
+    """
+    began_s = _last_break_s(history, run)
+    received = [e for e in history.life(run.message) if e.kind == "received"]
+    mine = [e for e in received if e.role == run.role and e.mono_s <= run.started_s]
+    fresh = [event for event in mine if event.mono_s >= began_s] or mine[-1:]
+    runs = [one for one in history.executions_of[run.message] if one.role == run.role]
+    nth = [one for one in runs if one.started_s >= began_s].index(run)
+    if not fresh:  # its receipt was not written
+        return history.executions_of[run.message][0] is not run
+    receipt = fresh[min(nth, len(fresh) - 1)]
+    return receipt is not received[0] or bool(receipt.data.get("redelivered"))
+
+
+def _last_break_s(history: History, run: Execution) -> float:
+    """When the run's worker last forgot what it had received, before the run began."""
+    breaks = [
+        event.mono_s
+        for event in history.of("connection_lost", "process_exited")
+        if event.mono_s <= run.started_s
+        and (
+            event.role == run.role
+            or (event.data.get("name") == run.role and event.data.get("leader"))
+        )
+    ]
+    return max(breaks, default=float("-inf"))
+
+
+def _work(history: History) -> tuple[float, float]:
+    """Seconds inside executions: useful is the first of each message that ended."""
+    useful = wasted = 0.0
+    for message, runs in history.executions_of.items():
+        ended = any(run.finished_s is not None for run in runs)
+        first = _first_completion(history, message) if ended else None
+        for run in runs:
+            spent_s = max(0.0, run.end_s(history.end_s) - run.started_s)
+            if run is first:
+                useful += spent_s
+            else:
+                wasted += spent_s
+    return useful, wasted

@@ -1,0 +1,205 @@
+"""A trial's history: the events of all its processes in one order, and what follows from them.
+
+Pure: built from events alone, so the same stored events give the same answers, offline.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from msgspec import Struct
+
+from harness.model import MARKER_TASK, Event, MessageId
+
+STEPS = (
+    "publish_ok",
+    "received",
+    "started",
+    "effect_begin",
+    "effect",
+    "finished",
+    "retried",
+    "failed",
+    "acked",
+    "rejected",
+)
+"""Event kinds that are steps of a message's life, in their order, as ``last_step`` reports them."""
+NO_STATE = "None"
+"""The state with which Celery reports a task that ended neither well nor badly."""
+_RANK = {kind: rank for rank, kind in enumerate(("publish_invoke", *STEPS))}
+
+
+class Execution(Struct, frozen=True):
+    """One run of a task's body, in one process. Times are ``mono_s``."""
+
+    message: MessageId
+    task: str
+    role: str
+    pid: int
+    started_s: float
+    finished_s: float | None
+    """When the body had ended and Celery was done with it; None: it never got there."""
+    cut_off_s: float | None
+    """When it was broken off: its process died under it, or was told to exit in the middle
+    of it. None: it ended, or it was still going at the end."""
+
+    @property
+    def open(self) -> bool:
+        """Still going when the history ends."""
+        return self.finished_s is None and self.cut_off_s is None
+
+    def end_s(self, history_end_s: float) -> float:
+        if self.finished_s is not None:
+            return self.finished_s
+        return self.cut_off_s if self.cut_off_s is not None else history_end_s
+
+    def going_at(self, mono_s: float) -> bool:
+        return self.started_s <= mono_s < self.end_s(float("inf"))
+
+
+class History:
+    """Events in the order of the machine's monotonic clock; everything else is derived."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.events = tuple(sorted(events, key=_order))
+
+    def of(self, *kinds: str) -> tuple[Event, ...]:
+        """The events of these kinds, in order; those of the marker task left out."""
+        found = [e for kind in kinds for e in self._by_kind[kind] if e.task != MARKER_TASK]
+        return tuple(found if len(kinds) == 1 else sorted(found, key=_order))
+
+    def first(self, kind: str) -> Event | None:
+        return next(iter(self._by_kind[kind]), None)
+
+    def last(self, kind: str) -> Event | None:
+        return next(reversed(self._by_kind[kind]), None)
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Event]]:
+        found: defaultdict[str, list[Event]] = defaultdict(list)
+        for event in self.events:
+            found[event.kind].append(event)
+        return found
+
+    @cached_property
+    def _by_message(self) -> Mapping[MessageId, list[Event]]:
+        found: defaultdict[MessageId, list[Event]] = defaultdict(list)
+        for event in self.events:
+            if event.task_id and event.task != MARKER_TASK:
+                found[event.message].append(event)
+        return found
+
+    @property
+    def start_s(self) -> float:
+        """``mono_s`` of the first publish: the zero of the times we show."""
+        first = next(iter(self.of("publish_invoke")), None)
+        return first.mono_s if first else (self.events[0].mono_s if self.events else 0.0)
+
+    @property
+    def end_s(self) -> float:
+        """``mono_s`` at which the drain ended; what came later was the tidying up."""
+        drained = self.last("drain_ended")
+        return drained.mono_s if drained else (self.events[-1].mono_s if self.events else 0.0)
+
+    def life(self, message: MessageId) -> list[Event]:
+        """Every event of one message, in order."""
+        return self._by_message.get(message, [])
+
+    def last_step(self, run: Execution, mono_s: float) -> str:
+        """The last step that the run's own process had noted of it by then."""
+        reached = [
+            event.kind
+            for event in self.life(run.message)
+            if (event.role, event.pid) == (run.role, run.pid)
+            and run.started_s <= event.mono_s <= mono_s
+            and event.kind in STEPS
+        ]
+        return reached[-1] if reached else ""
+
+    @cached_property
+    def executions(self) -> tuple[Execution, ...]:
+        """Every run of a body, paired with its end by process, message and order."""
+        going: defaultdict[tuple[str, int, MessageId], list[Event]] = defaultdict(list)
+        found: list[Execution] = []
+        for event in self.of("started", "finished"):
+            if not event.task_id:
+                continue
+            starts = going[event.role, event.pid, event.message]
+            if event.kind == "started":
+                starts.append(event)
+            else:
+                found.append(_ended(self._start_of(event, starts), event))
+        found += [self._unended(start) for starts in going.values() for start in starts]
+        return tuple(sorted(found, key=lambda run: (run.started_s, run.role, run.pid, run.message)))
+
+    def _start_of(self, finish: Event, starts: list[Event]) -> Event:
+        """Takes from ``starts`` the one that ``finish`` ends: the first whose process had not
+        died in between, for a pid may be used again, and a worker restarted under its name.
+
+        Deaths are dated roughly, a finish is exact: one that seems to come after the death
+        of its process came just before it. A finish whose start was not written is an
+        execution that ended all the same.
+        """
+        for start in starts:
+            died_s = self._death_after(start)
+            if died_s is None or died_s > finish.mono_s:
+                starts.remove(start)
+                return start
+        return starts.pop() if starts else finish
+
+    def _unended(self, start: Event) -> Execution:
+        return _execution(start, None, self._death_after(start))
+
+    def _death_after(self, start: Event) -> float | None:
+        """When the process of ``start`` died: its own death, or that of its worker's leader.
+
+        The death is looked for after the start, so that a pid that is used again, or a
+        worker restarted under the same name, does not kill the wrong execution.
+        """
+        for event in self._by_kind["process_exited"]:
+            if event.data.get("name") != start.role or event.mono_s < start.mono_s:
+                continue
+            if event.data.get("leader") or event.data.get("pid") == start.pid:
+                return event.mono_s
+        return None
+
+    @cached_property
+    def executions_of(self) -> Mapping[MessageId, tuple[Execution, ...]]:
+        found: defaultdict[MessageId, list[Execution]] = defaultdict(list)
+        for execution in self.executions:
+            found[execution.message].append(execution)
+        return {message: tuple(runs) for message, runs in found.items()}
+
+    def going_at(self, mono_s: float) -> list[Execution]:
+        """Executions whose body was running at that moment."""
+        return [execution for execution in self.executions if execution.going_at(mono_s)]
+
+
+def _order(event: Event) -> tuple[float, int, str, int, str, int]:
+    """By the machine's clock; events of one moment by their place in a message's life, so
+    that the order of the files they were read from changes nothing."""
+    rank = _RANK.get(event.kind, len(_RANK))
+    return event.mono_s, rank, event.role, event.pid, event.task_id, event.retries
+
+
+def _ended(start: Event, finish: Event) -> Execution:
+    """A body that ended: returned, raised, retried. One torn off by ``SystemExit`` (how a
+    pool child obeys SIGTERM) comes by here too, with no state: it did not end."""
+    torn_off = finish.data.get("state") == NO_STATE
+    return _execution(start, None, finish.mono_s) if torn_off else _execution(start, finish.mono_s)
+
+
+def _execution(
+    start: Event, finished_s: float | None, cut_off_s: float | None = None
+) -> Execution:
+    return Execution(
+        message=start.message,
+        task=start.task,
+        role=start.role,
+        pid=start.pid,
+        started_s=start.mono_s,
+        finished_s=finished_s,
+        cut_off_s=cut_off_s,
+    )

@@ -1,0 +1,27 @@
+"""Records when the function that applies a task's effect is entered and left."""
+
+from functools import wraps
+
+from ackproof_probe.record import record
+
+
+def watch(module, function):
+    """Hook on the user's module: ``function`` applies the effect of the current task."""
+    apply = getattr(module, function)
+
+    @wraps(apply)
+    def watched(*args, **kwargs):
+        from celery import current_task
+
+        request = current_task.request if current_task else None
+        who = {
+            "task_id": getattr(request, "id", "") or "",
+            "retries": getattr(request, "retries", 0),
+            "task": current_task.name if current_task else "",
+        }
+        record("effect_begin", **who)
+        result = apply(*args, **kwargs)
+        record("effect", **who)
+        return result
+
+    setattr(module, function, watched)

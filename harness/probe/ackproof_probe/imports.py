@@ -1,0 +1,52 @@
+"""Calls a hook right after a module has been imported, and before anyone can use it."""
+
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import find_spec
+
+_hooks = {}
+
+
+def when_imported(name, hook):
+    """Call ``hook(module)`` once ``name`` is imported; at once if it already is."""
+    if name in sys.modules:
+        hook(sys.modules[name])
+        return
+    if not _hooks:
+        sys.meta_path.insert(0, _Finder())
+    _hooks.setdefault(name, []).append(hook)
+
+
+class _Finder(MetaPathFinder):
+    """Finds nothing itself: lets the others find, and puts the hook behind their loader."""
+
+    def __init__(self):
+        self._looking = set()
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in _hooks or fullname in self._looking:
+            return None
+        self._looking.add(fullname)
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._looking.discard(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(Loader):
+    def __init__(self, real):
+        self._real = real
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)  # resource readers, get_source and the like
+
+    def create_module(self, spec):
+        return self._real.create_module(spec)
+
+    def exec_module(self, module):
+        self._real.exec_module(module)
+        for hook in _hooks.pop(module.__name__, ()):
+            hook(module)

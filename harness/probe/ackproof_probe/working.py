@@ -1,0 +1,164 @@
+"""Records a message's way through a worker, and the worker's own life."""
+
+import os
+from functools import wraps
+
+from ackproof_probe import settings
+from ackproof_probe.record import record
+
+MARKER = "ackproof.marker"
+
+
+def connect(signals):
+    """Hook on ``celery.signals``; receivers are strong, and set before any worker starts."""
+    for signal, receiver in (
+        (signals.celeryd_init, _worker_configured),
+        (signals.worker_ready, _worker_ready),
+        (signals.worker_shutting_down, _worker_shutting_down),
+        (signals.task_received, _received),
+        (signals.task_prerun, _started),
+        (signals.task_postrun, _finished),
+        (signals.task_retry, _retried),
+        (signals.task_failure, _failed),
+    ):
+        signal.connect(receiver, weak=False)
+    if os.environ.get("ACKPROOF_MARKER"):
+        from celery._state import connect_on_app_finalize
+
+        connect_on_app_finalize(_add_marker)
+
+
+def _add_marker(app):
+    from celery import Task
+
+    @app.task(name=MARKER, base=Task, shared=False, lazy=False, ignore_result=True)
+    def marker():
+        """Do nothing: that it ran is the point."""
+
+
+def _worker_configured(conf=None, **_):
+    # Apps that change their settings after first reading them would undo the trial's.
+    settings.apply(conf)
+
+
+def _worker_ready(sender, **_):
+    import celery
+    import kombu
+
+    app, pool = sender.app, sender.pool
+    record(
+        "worker_ready",
+        hostname=sender.hostname,
+        pool=type(pool).__module__,
+        concurrency=getattr(pool, "limit", None),
+        versions={"celery": celery.__version__, "kombu": kombu.__version__},
+        queues=list(app.amqp.queues.consume_from),
+        settings=settings.live(app),
+        tasks=settings.tasks(app),
+    )
+    if os.environ.get("ACKPROOF_MARKER"):
+        # On a connection of its own, so that the worker's pool of connections stays as it was.
+        with app.connection_for_write() as connection:
+            app.send_task(MARKER, connection=connection, queue=next(iter(app.amqp.queues.consume_from)))
+
+
+def _worker_shutting_down(sig=None, how=None, exitcode=None, **_):
+    record("worker_shutting_down", signal=str(sig), how=str(how), exitcode=exitcode)
+
+
+def _received(request=None, **_):
+    message = request.message
+    info = dict(message.delivery_info or {})
+    # SQS puts the whole message in here: keep what names it, leave the body out.
+    if isinstance(info.get("sqs_message"), dict):
+        info["sqs_message"] = {k: info["sqs_message"].get(k) for k in ("MessageId", "ReceiptHandle")}
+    record(
+        "received",
+        request.id,
+        request.request_dict.get("retries"),
+        request.type,
+        delivery_tag=message.delivery_tag,
+        delivery_info=info,
+        redelivered=bool(info.get("redelivered") or (message.headers or {}).get("redelivered")),
+        eta=request.eta,
+    )
+
+
+def _started(task_id=None, task=None, **_):
+    request = task.request
+    record(
+        "started",
+        task_id,
+        request.retries,
+        task.name,
+        hostname=request.hostname,
+        redelivered=bool((request.delivery_info or {}).get("redelivered")),
+    )
+
+
+def _finished(task_id=None, task=None, state=None, **_):
+    record("finished", task_id, task.request.retries, task.name, state=str(state))
+
+
+def _retried(sender=None, request=None, reason=None, **_):
+    record("retried", request.id, request.retries, sender.name, reason=repr(reason))
+
+
+def _failed(sender=None, task_id=None, exception=None, **_):
+    # In the main process this is how a lost child shows; in the child, a body that raised.
+    record(
+        "failed",
+        task_id,
+        getattr(sender.request, "retries", 0),
+        sender.name,
+        exception=type(exception).__name__,
+        text=str(exception)[:500],
+    )
+
+
+def watch_acknowledgements(module):
+    """Hook on ``kombu.message``: every transport's message is acked through this class."""
+    for method, kind in (("ack", "acked"), ("reject", "rejected"), ("requeue", "rejected")):
+        _watch_settling(module.Message, method, kind)
+
+
+def _watch_settling(cls, method, kind):
+    settle = getattr(cls, method)
+
+    @wraps(settle)
+    def watched(self, *args, **kwargs):
+        headers = self.headers or {}
+        if not headers.get("id"):
+            return settle(self, *args, **kwargs)  # remote control and events, not a task
+        who = {"task_id": headers["id"], "retries": headers.get("retries"), "task": headers.get("task")}
+        if kind == "rejected":
+            who["requeue"] = method == "requeue" or bool(kwargs.get("requeue", args and args[0]))
+        try:
+            result = settle(self, *args, **kwargs)
+        except BaseException as error:
+            record(f"{kind}_error", error=repr(error), **who)
+            raise
+        record(kind, delivery_tag=self.delivery_tag, **who)
+        return result
+
+    setattr(cls, method, watched)
+
+
+def watch_connection(module):
+    """Hook on ``celery.worker.consumer.consumer``: the worker's link to its broker."""
+    connect_real = module.Consumer.connect
+    lost_real = module.Consumer.on_connection_error_after_connected
+
+    @wraps(connect_real)
+    def connect_watched(self):
+        connection = connect_real(self)
+        record("connected", transport=connection.transport.driver_name)
+        return connection
+
+    @wraps(lost_real)
+    def lost_watched(self, exc):
+        record("connection_lost", error=repr(exc))
+        return lost_real(self, exc)
+
+    module.Consumer.connect = connect_watched
+    module.Consumer.on_connection_error_after_connected = lost_watched

@@ -1,0 +1,158 @@
+"""The four protocols of the engine, and the few things they hand to each other.
+
+A new broker, runtime, fault or check is one file that satisfies one of these. Peers
+never import each other; the trial knows only what is on this screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from harness.history import History
+from harness.model import (
+    BrokerView,
+    Endpoint,
+    Event,
+    Evidence,
+    Exit,
+    Horizon,
+    Settings,
+    Trigger,
+    Verdict,
+)
+
+
+class Process(Protocol):
+    """A command that a runtime started; it leads a process group of its own."""
+
+    name: str
+    pid: int
+    log: Path
+
+    def poll(self) -> Exit | None: ...
+    def exits(self) -> Sequence[Exit]:
+        """Every descendant known to have ended, the command itself included."""
+
+    def signal(self, signum: int) -> None:
+        """To the command alone, as an orchestrator does."""
+
+    def signal_group(self, signum: int) -> None:
+        """To its whole process group."""
+    def stop(self) -> None:
+        """End the command and everything that came from it, now. Idempotent."""
+
+
+class Runtime(Protocol):
+    """Starts processes so that none outlives the harness, even one that is SIGKILLed."""
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        remove: Sequence[Path] = (),
+    ) -> Process:
+        """``env`` is the whole environment; ``remove`` are folders to delete at the end."""
+
+
+class Lease(Protocol):
+    """One trial's private part of a broker (a vhost, a database, a queue prefix)."""
+
+    host: str
+    port: int
+
+    def url(self, host: str, port: int) -> str:
+        """The broker URL when reached at ``host:port``: directly, or through a proxy."""
+
+    def settings(self) -> Settings:
+        """What isolates this trial; merged over the profile's settings."""
+
+    def view(self, live: Settings) -> BrokerView:
+        """What the broker holds for this trial now. Changes nothing."""
+
+    def name_held(self, live: Settings, received: Sequence[Event]) -> BrokerView:
+        """As ``view``, with every held message named; all workers are gone by now, so
+        messages may be taken and put back. ``received`` are the probe's events (SQS needs
+        their receipt handles)."""
+
+    def horizon(self, live: Settings) -> Horizon: ...
+    def release(self) -> None: ...
+
+
+class Broker(Protocol):
+    """A kind of broker: starts a server of our own, and leases parts of it."""
+
+    name: str
+
+    def start(self, runtime: Runtime, folder: Path) -> Endpoint:
+        """Start a server on loopback, on a free port, with its data in ``folder``;
+        returns when it answers. Raises MissingPartError or StartError."""
+
+    def lease(self, endpoint: Endpoint, index: int) -> Lease:
+        """``index`` is unique among the trials of a run, from 0."""
+
+    def hardened(self, longest_task_s: float) -> Settings:
+        """The broker's share of the ``hardened`` profile, for tasks of at most this long."""
+
+
+class Link(Protocol):
+    """The proxied connection between the workers and the broker, driven by Toxiproxy."""
+
+    host: str
+    port: int
+    """Where the proxy listens."""
+
+    def add(self, toxic: str, stream: str, **attributes: float) -> None: ...
+    def clear(self) -> None:
+        """Remove every toxic. Idempotent."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Bytes so far: received and sent, upstream and downstream."""
+
+    def connections(self) -> frozenset[tuple[int, int]]:
+        """Established client connections: (client port, proxy port)."""
+
+
+class Stack(Protocol):
+    """What a fault may touch: the trial's own workers and its own link."""
+
+    def worker(self, role: str) -> Process: ...
+    def main_pid(self, role: str) -> int:
+        """Pid of the worker's main process, which need not be the command's own."""
+
+    def need_link(self) -> Link: ...
+    def history(self) -> History: ...
+
+
+Firing = Generator[float, None, Evidence]
+"""A fault at work: yields seconds to wait, and at its end returns its evidence."""
+
+
+class Fault(Protocol):
+    """Breaks one thing, proves that it did, and heals."""
+
+    kind: str
+    target: str
+    when: Trigger
+    kills: bool
+    """Whether it ends processes; then it must have cut off a task to have hit anything."""
+    needs_link: bool
+    """Whether the workers must reach the broker through a proxy."""
+
+    def fire(self, stack: Stack, at: Event) -> Firing:
+        """``at`` is the event that triggered it. Durations are bounded and in the plan."""
+
+    def heal(self, stack: Stack) -> None:
+        """Undo whatever is left. Idempotent."""
+
+
+class Check(Protocol):
+    """A pure function from History to Verdict; a value with a name and parameters."""
+
+    def judge(self, history: History) -> Verdict: ...
+    def __str__(self) -> str: ...

@@ -1,0 +1,159 @@
+"""Runs one command and sees to it that nothing of it outlives the harness.
+
+    harness ──stdin──▶ guard ──fork──▶ the command ──▶ its children, daemons and all
+            ◀─stdout──       ◀─────────── how each of them ended
+
+Run as a script, standard library only, one guard a command. The harness holds the write
+end of the guard's stdin: when the harness dies, *however* it dies, the kernel closes that
+end, the guard reads end-of-file and kills everything that came from the command. On Linux
+the guard is a child subreaper, so a process that daemonised itself (epmd) is its child too
+and cannot slip away; and the command dies with the guard (parent-death signal), should the
+guard itself be killed.
+
+Argument: one JSON object ``{"command": [...], "cwd": "...", "log": "...", "remove": [...]}``.
+Prints one JSON line an event: ``{"started": pid}``, ``{"failed": "why"}``,
+``{"exit": pid, "status": n|null, "signal": n|null, "mono_s": t}``.
+"""
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+LINUX = sys.platform.startswith("linux")
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _say(**message: object) -> None:
+    """Report to the harness; it may be gone, and then nobody needs the report."""
+    try:
+        os.write(1, json.dumps(message).encode() + b"\n")
+    except OSError:
+        pass
+
+
+def _exec(spec: dict, failure_fd: int) -> None:
+    """In the child: lead a session of its own, log to a file, become the command."""
+    try:
+        os.setsid()
+        if LINUX:
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(signum, signal.SIG_DFL)
+        log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.chdir(spec["cwd"])
+        os.execvp(spec["command"][0], spec["command"])
+    except OSError as error:
+        os.write(failure_fd, f"{error.strerror}: {error.filename}".encode())
+    finally:
+        os._exit(127)
+
+
+def _start(spec: dict) -> "int | None":
+    """Fork and exec; None (and a report) when the command cannot be executed."""
+    failure_read, failure_write = os.pipe()  # close-on-exec: end-of-file means success
+    pid = os.fork()
+    if pid == 0:
+        _exec(spec, failure_write)
+    os.close(failure_write)
+    failure = os.read(failure_read, 4096)
+    os.close(failure_read)
+    if failure:
+        os.waitpid(pid, 0)
+        _say(failed=failure.decode(errors="replace"))
+        return None
+    _say(started=pid)
+    return pid
+
+
+def _reap() -> bool:
+    """Collect and report every child that ended; False once there is no child left."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True
+        ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        _say(exit=pid, status=code, signal=ended_by, mono_s=time.monotonic())
+
+
+def _children() -> "list[int]":
+    """Pids whose parent is this guard: orphans arrive here, being re-parented to it."""
+    me, found = str(os.getpid()), []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as stat:
+                    fields = stat.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[1] == me and fields[0] != "Z":
+                found.append(int(entry))
+    return found
+
+
+def _end(leader: int) -> None:
+    """Kill until nothing is left: each death hands its own children to this guard."""
+    while _reap():
+        victims = _children() if LINUX else []
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        for pid in victims:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.002)
+
+
+def _watch() -> None:
+    """Until the harness lets go (end-of-file) or the last child is gone."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write)
+    while _reap():
+        ready, _, _ = select.select([0, wake_read], [], [], 5.0)
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if 0 in ready and not os.read(0, 512):
+            return
+
+
+def main() -> int:
+    spec = json.loads(sys.argv[1])
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # only end-of-file ends a guard
+    if LINUX:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    leader = _start(spec)
+    if leader is not None:
+        _watch()
+        _end(leader)
+    for folder in spec.get("remove", []):
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if leader is not None else 127
+
+
+if __name__ == "__main__":
+    sys.exit(main())
