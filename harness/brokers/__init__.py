@@ -1,0 +1,31 @@
+"""The brokers: one file each, found by walking this folder.
+
+A broker ``NAME`` is the module ``harness/brokers/NAME.py``, whose ``BROKER`` satisfies
+``harness.protocols.Broker``. There is no list to edit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+
+from harness.model import UsageError
+from harness.protocols import Broker
+
+
+def names() -> list[str]:
+    """Name every broker there is, in alphabetical order. Imports none of them."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+    )
+
+
+def load(name: str) -> Broker:
+    """Get the broker called ``name``. Raises UsageError, with the near names."""
+    known = names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known) or known
+        raise UsageError(f"there is no broker {name!r}", f"Did you mean {' or '.join(near)}?")
+    broker: Broker = importlib.import_module(f"{__name__}.{name}").BROKER
+    return broker

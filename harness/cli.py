@@ -1,0 +1,222 @@
+"""The command line: a thin front over the pytest plugin, which is the one engine.
+
+Exit status: 0 fine, 1 something broken, 2 something unknown, 3 could not run (one line says
+why, and how to mend it), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from harness import __version__
+from harness.model import HarnessError, Outcome, UsageError
+from harness.record import RunRecord, TrialRecord
+
+EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+class OneLine(click.Group):
+    """Turns every error of ours, and click's own, into one line and exit status 3."""
+
+    def main(self, *args: object, **kwargs: object) -> None:  # type: ignore[override]
+        try:
+            sys.exit(super().main(*args, standalone_mode=False, **kwargs) or 0)  # type: ignore[arg-type]
+        except click.exceptions.Abort:
+            sys.exit(EXIT_INTERRUPTED)
+        except click.ClickException as error:
+            click.echo(f"ackproof: {error.format_message()}", err=True)
+            sys.exit(EXIT_CANNOT)
+        except HarnessError as error:
+            click.echo(f"ackproof: {error}", err=True)
+            sys.exit(EXIT_CANNOT)
+
+
+@click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ackproof")
+def main() -> None:
+    """Which Celery tasks are lost, run twice or come late when things die."""
+
+
+def trial_options(command: Callable[..., object]) -> Callable[..., object]:
+    """The options of every command that runs trials."""
+    for option in (
+        click.option("--broker", "brokers", multiple=True, metavar="NAME", help="repeatable"),
+        click.option("--profile", "profiles", multiple=True, metavar="NAME", help="repeatable"),
+        click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="repeatable"),
+        click.option("--out", default="reports", metavar="DIR", help="folder for run folders"),
+        click.option("--seed", type=int, metavar="N", help="drawn and printed by default"),
+        click.option("--jobs", type=click.IntRange(1), metavar="N", help="trials at once"),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="for machines")
+def doctor(*, as_json: bool) -> int:
+    """Show what is installed, what it enables, and how to get the rest."""
+    from harness.doctor import report
+
+    text, can_run = report(json=as_json)
+    click.echo(text, nl=False)
+    return 0 if can_run else EXIT_CANNOT
+
+
+@main.command()
+@trial_options
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+def study(paths: tuple[Path, ...], **options: object) -> int:
+    """Measure: every scenario on every broker with every profile asked for."""
+    from harness.trial import PROFILES
+
+    options["profiles"] = options["profiles"] or PROFILES
+    record = _run_trials(paths or (_scenarios(),), measure=True, **options)  # type: ignore[arg-type]
+    if not record.complete:
+        return EXIT_INTERRUPTED
+    return EXIT_UNKNOWN if any(t.verdict is Outcome.UNKNOWN for t in record.trials) else 0
+
+
+@main.command()
+@trial_options
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+def check(paths: tuple[Path, ...], **options: object) -> int:
+    """Judge: run scenario files as claims. Fails on the first broken one, and on unknown."""
+    record = _run_trials(paths or (_scenarios(),), measure=False, **options)  # type: ignore[arg-type]
+    return EXIT_INTERRUPTED if not record.complete else exit_status(record)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def judge(run: Path) -> int:
+    """Judge a stored run again, from its histories alone; no broker is needed."""
+    from harness.reporting import run_json
+    from harness.trial import judged
+
+    stored = run_json.load(run)
+    folder = run if run.is_dir() else run.parent
+    again = msgspec.structs.replace(
+        stored, trials=[judged(folder / trial.bundle) for trial in stored.trials]
+    )
+    _show(again, folder)
+    for before, after in zip(stored.trials, again.trials, strict=True):
+        if before.verdict is not after.verdict or before.counts != after.counts:
+            click.echo(f"{after.id}: was {before.verdict}, is {after.verdict}")
+    return exit_status(again)
+
+
+def exit_status(record: RunRecord) -> int:
+    """0 when every trial came out as expected, 1 for a wrong verdict, 2 for only unknowns."""
+    failed = [trial for trial in record.trials if not trial.passed]
+    if any(trial.verdict is not Outcome.UNKNOWN for trial in failed):
+        return EXIT_BROKEN
+    return EXIT_UNKNOWN if failed else 0
+
+
+def _scenarios() -> Path:
+    """The scenarios that ship: bundled in the wheel, or beside the source."""
+    from harness.workload import BUNDLED, SOURCE
+
+    found = next((at for at in (BUNDLED, SOURCE) if (at / "scenarios").is_dir()), None)
+    if found is None:
+        raise UsageError("the scenarios that ship with Ackproof are not there", "Reinstall it.")
+    return found / "scenarios"
+
+
+def _run_trials(
+    paths: tuple[Path, ...],
+    *,
+    measure: bool,
+    brokers: tuple[str, ...],
+    profiles: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    out: str,
+    seed: int | None,
+    jobs: int | None,
+) -> RunRecord:
+    """One pytest session over the scenario files. Raises HarnessError when nothing could run."""
+    from harness import plugin
+    from harness.progress import Progress
+
+    _writable(Path(out))
+    files = [file for path in paths for file in _files(path)]
+    chosen = _narrowed(files, scenarios)
+    console = Console()
+    progress = Progress(console)
+    record = plugin.session(
+        [file for file in chosen if not (measure and file.stem == "test_canary")],
+        brokers=brokers,
+        profiles=profiles,
+        out=out,
+        seed=seed,
+        jobs=jobs,
+        measure=measure,
+        progress=progress,
+    )
+    _show(record, Path(out) / record.run_id)
+    return record
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.rglob("test_*.py"))
+    if path.is_file():
+        return [path]
+    raise UsageError(f"no such scenario file or folder: {path}")
+
+
+def _narrowed(files: list[Path], names: tuple[str, ...]) -> list[Path]:
+    from harness.naming import known
+
+    if not files:
+        raise UsageError("no scenario files (test_*.py) there")
+    by_name = {file.stem.removeprefix("test_"): file for file in files}
+    for name in names:
+        known(name, list(by_name), "scenario")
+    return [by_name[name] for name in names] if names else files
+
+
+def _writable(folder: Path) -> None:
+    """Say so now if the output cannot be written, not after the trials."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".ackproof-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder} ({error.strerror})", "Choose a folder with --out."
+        ) from error
+
+
+def _show(record: RunRecord, folder: Path) -> None:
+    """The reasons, the table, and where the report is."""
+    from harness.reporting.table import reasons_lines, study_table
+
+    console = Console()
+    for line in reasons_lines(record):
+        console.print(line)
+    if record.trials:
+        console.print(study_table(record, console.width))
+    for line in record.not_run:
+        console.print(f"not run: {line}", markup=False, highlight=False)
+    console.print(headline(record.trials, record.duration_s), highlight=False)
+    console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
+
+
+def headline(trials: list[TrialRecord], duration_s: float) -> str:
+    """How many trials came to what, in one line."""
+    outcomes = [trial.verdict for trial in trials]
+    parts = [f"{outcomes.count(outcome)} {outcome}" for outcome in Outcome]
+    faults = [fault for trial in trials for fault in trial.faults]
+    landed = sum(fault.landed for fault in faults)
+    return (
+        f"{len(trials)} trials in {duration_s:.0f} s: {', '.join(parts)}; "
+        f"{landed} of {len(faults)} faults landed"
+    )

@@ -1,0 +1,133 @@
+"""Step 7: when is a trial over? As soon as the fate of every message is determined.
+
+Pure: decides from the history so far, what the broker says, and the time. ``None`` means
+that waiting longer can still change something.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from harness import counting
+from harness.history import History
+from harness.model import BrokerView, Horizon, MessageId
+
+QUIET_S = 0.5
+"""No event for this long: what is in flight between a broker and a worker has arrived."""
+
+
+class Settled(Struct, frozen=True):
+    """Why a drain ended. ``settled`` is false when the trial gave up waiting."""
+
+    why: str
+    settled: bool = True
+
+
+class Drain(Struct, frozen=True):
+    """What the decision needs to know. ``live`` are the roles whose worker runs; times are
+    ``mono_s`` but for ``now_at_s``, the same moment on the wall clock."""
+
+    history: History
+    live: frozenset[str]
+    horizon: Horizon
+    patience_s: float
+    now_s: float
+    now_at_s: float
+    progress_s: float
+    """When something last happened that counts as progress: an end, a fault, a new worker."""
+    event_s: float
+    """When the last event of any kind was written."""
+
+
+def busy(drain: Drain) -> bool:
+    """Whether a worker has something in its hands that it will run, or is coming up."""
+    history = drain.history
+    return bool(
+        history.going_at(drain.now_s)
+        or _reserved(history, drain.live)
+        or _coming_up(history, drain.live)
+    )
+
+
+def gave_up(drain: Drain) -> Settled | None:
+    """The bound of every trial: no progress for as long as redelivery can take, or as long
+    as the scenario waits."""
+    waited_s = drain.now_s - drain.progress_s
+    if waited_s > drain.horizon.seconds:
+        return Settled(f"no progress for the redelivery horizon of {drain.horizon.seconds:.0f} s")
+    if waited_s > drain.patience_s:
+        return Settled(f"no progress for {drain.patience_s:.0f} s, short of the horizon", False)
+    return None
+
+
+def decide(drain: Drain, view: BrokerView) -> Settled | None:
+    """Whether the trial is over, given that no worker is busy."""
+    done = counting.completed(drain.history)
+    open_ones = [m for m, fate in counting.attempted(drain.history).items() if m not in done]
+    open_ones = [m for m in open_ones if counting.attempted(drain.history)[m] != "rejected"]
+    if view.total == 0:
+        if not open_ones:
+            return Settled("every message is completed, and the broker holds none")
+        if drain.now_s - drain.event_s >= QUIET_S:
+            return Settled(f"nobody holds the other {len(open_ones)} messages any more")
+        return None
+    if drain.now_s - drain.event_s < QUIET_S:
+        return None
+    if not drain.live:
+        return Settled(f"no worker is left, and the broker holds {view.total} messages")
+    if view.ready == 0:
+        return _all_come_back_too_late(drain, view)
+    return None
+
+
+def _all_come_back_too_late(drain: Drain, view: BrokerView) -> Settled | None:
+    """Held messages that return only after the trial would have given up."""
+    backs = list(_returns(drain, view))
+    give_up_at_s = drain.now_at_s + drain.patience_s - (drain.now_s - drain.progress_s)
+    if len(backs) < view.unacked or not backs or min(backs) <= give_up_at_s:
+        return None
+    return Settled(
+        f"the other {view.unacked} messages come back in {min(backs) - drain.now_at_s:.0f} s "
+        f"at the earliest, longer than the {drain.patience_s:.0f} s this trial waits"
+    )
+
+
+def _returns(drain: Drain, view: BrokerView) -> Iterable[float]:
+    """When each unacknowledged message comes back, wall clock; where the broker does not
+    name them, from when each was last received."""
+    if view.named:
+        return [one.back_at_s for one in view.held if one.back_at_s is not None]
+    received: dict[MessageId, float] = {}
+    for event in drain.history.of("received"):
+        received[event.message] = event.at_s
+    settled = {event.message for event in drain.history.of("acked", "rejected")}
+    return [
+        at_s + drain.horizon.seconds for message, at_s in received.items() if message not in settled
+    ]
+
+
+def _reserved(history: History, live: frozenset[str]) -> bool:
+    """A live worker received a message that it has neither started nor settled.
+
+    What it had received before it lost its connection it forgets (``Consumer.on_close``).
+    """
+    lost_s = {event.role: event.mono_s for event in history.of("connection_lost")}
+    pending: Counter[tuple[str, MessageId]] = Counter()
+    for event in history.of("received"):
+        if event.role in live and event.mono_s > lost_s.get(event.role, float("-inf")):
+            pending[event.role, event.message] += 1
+    started = Counter((event.role, event.message) for event in history.of("started"))
+    settled = Counter((event.role, event.message) for event in history.of("acked", "rejected"))
+    return any(times > max(started[key], settled[key]) for key, times in pending.items())
+
+
+def _coming_up(history: History, live: frozenset[str]) -> bool:
+    """A live worker that is not ready yet, or has lost its broker and not found it again."""
+    ready = {event.role for event in history.of("worker_ready")}
+    last: dict[str, str] = {}
+    for event in sorted(history.of("connected", "connection_lost"), key=lambda e: e.mono_s):
+        last[event.role] = event.kind
+    return any(role not in ready or last.get(role) == "connection_lost" for role in live)

@@ -1,0 +1,73 @@
+"""A spot interruption: SIGTERM, a notice, then SIGKILL of everything.
+
+    SIGTERM ──────── notice_s ────────▶ SIGKILL of the group
+    (warm shutdown: takes nothing new, waits for what runs)
+
+As an orchestrator does it: SIGTERM goes to the command alone (PID 1 of the container), the
+kill takes the whole process tree. It has landed only if the worker was still there to be
+killed: a worker that finished within the notice was not interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import ClassVar
+
+from msgspec import Struct
+
+from harness.model import Event, Evidence, Trigger
+from harness.processes import alive, family
+from harness.protocols import Firing, Stack
+
+GONE_WITHIN_S = 5.0
+
+
+class Spot(Struct, frozen=True):
+    """Terminates the worker that came to ``when``, ``notice_s`` seconds after telling it."""
+
+    kind: ClassVar[str] = "spot"
+    kills: ClassVar[bool] = True
+    needs_link: ClassVar[bool] = False
+    target: ClassVar[str] = "worker"
+    notice_s: float
+    when: Trigger
+
+    def fire(self, stack: Stack, at: Event) -> Firing:
+        worker = stack.worker(at.role)
+        worker.signal(signal.SIGTERM)
+        yield self.notice_s
+        ended_early = worker.poll()
+        if ended_early is not None:
+            why = f"the worker ended by itself within its notice of {self.notice_s:g} s ({ended_early})"
+            return Evidence(landed=False, facts={"notice_s": self.notice_s}, why_not=why)
+        victims = family(worker.pid)
+        killed_mono_s = time.monotonic()
+        worker.signal_group(signal.SIGKILL)
+        while any(map(alive, victims)) and time.monotonic() < killed_mono_s + GONE_WITHIN_S:
+            yield 0.01
+        left = [pid for pid in victims if alive(pid)]
+        noticed = [
+            event.data.get("how")
+            for event in stack.history().of("worker_shutting_down")
+            if event.role == at.role
+        ]
+        return Evidence(
+            landed=not left,
+            facts={
+                "notice_s": self.notice_s,
+                "shutdown": noticed[0] if noticed else "SIGTERM did not reach Celery",
+                "victims": victims,
+                "killed_mono_s": killed_mono_s,
+                "exit": str(worker.poll()),
+            },
+            why_not=f"pids {left} outlived it" if left else "",
+        )
+
+    def heal(self, stack: Stack) -> None:
+        """Nothing is left of it."""
+
+
+def spot(*, notice_s: float, when: Trigger) -> Spot:
+    """Give notice at ``when``, kill ``notice_s`` seconds later."""
+    return Spot(notice_s=notice_s, when=when)

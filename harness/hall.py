@@ -1,0 +1,184 @@
+"""The servers of a run: each started once, on first need, and lent to every trial.
+
+One process holds the hall (pytest's controller); pytest-xdist's workers reach it through a
+manager on loopback, with a key that only this run knows. When the holder dies, however it
+dies, the guards of its servers end them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from multiprocessing.managers import BaseManager
+from pathlib import Path
+
+from msgspec import Struct
+
+from harness import brokers
+from harness.model import Endpoint, Exit, Settings
+from harness.protocols import Lease, Link, Process
+from harness.runtimes import toxiproxy
+from harness.runtimes.local import LocalRuntime
+
+
+class Recording:
+    """A runtime that remembers what it started, so that the hall can ask how it ended."""
+
+    def __init__(self) -> None:
+        self.started: list[Process] = []
+        self._runtime = LocalRuntime()
+
+    def start(  # noqa: PLR0913 - the protocol's signature
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: Path,
+        log: Path,
+        remove: Sequence[Path] = (),
+    ) -> Process:
+        process = self._runtime.start(
+            name, command, env=env, cwd=cwd, log=log, remove=remove
+        )
+        self.started.append(process)
+        return process
+
+
+class Hall:
+    """Starts servers and hands out their addresses. Thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._runtimes: dict[str, Recording] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._numbers = itertools.count()
+        self.users: set[int] = set()
+        """Pids of the pytest-xdist workers that use the hall."""
+
+    def next_index(self) -> int:
+        """A number no other trial of the run has."""
+        return next(self._numbers)
+
+    def join(self, pid: int) -> None:
+        """A pytest-xdist worker makes itself known."""
+        self.users.add(pid)
+
+    def broker(self, name: str) -> Endpoint:
+        """The broker's server, started if there is none or it has died. Raises HarnessError."""
+        return self._endpoint(name, lambda runtime, at: brokers.load(name).start(runtime, at))
+
+    def proxy(self) -> Endpoint:
+        """Toxiproxy's server."""
+        return self._endpoint("toxiproxy", toxiproxy.start)
+
+    def exit_of(self, name: str, pid: int) -> Exit | None:
+        """How the server with this pid ended; None while it runs."""
+        runtime = self._runtimes.get(name)
+        for process in runtime.started if runtime else ():
+            if process.pid == pid:
+                return process.poll()
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """What ran, by the server's name."""
+        return {name: endpoint.version for name, endpoint in sorted(self._endpoints.items())}
+
+    def close(self) -> None:
+        """End every server and delete its data. Idempotent."""
+        for runtime in self._runtimes.values():
+            for process in runtime.started:
+                process.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _endpoint(
+        self, name: str, start: Callable[[Recording, Path], Endpoint]
+    ) -> Endpoint:
+        with self._locks[name]:
+            known = self._endpoints.get(name)
+            if known is None or self.exit_of(name, known.pid) is not None:
+                runtime = self._runtimes.setdefault(name, Recording())
+                folder = self._folder / f"{name}-{len(runtime.started)}"
+                folder.mkdir(parents=True)
+                self._endpoints[name] = start(runtime, folder)
+            return self._endpoints[name]
+
+
+class Address(Struct, frozen=True):
+    """How to reach a hall from another process."""
+
+    host: str
+    port: int
+    key: str
+
+
+class _Manager(BaseManager):
+    pass
+
+
+_Manager.register("hall")
+
+
+def serve(hall: Hall) -> Address:
+    """Make ``hall`` reachable for the processes that are told the address."""
+    key = secrets.token_hex(16)
+
+    class Server(BaseManager):
+        pass
+
+    Server.register("hall", callable=lambda: hall)
+    manager = Server(address=("127.0.0.1", 0), authkey=key.encode())
+    server = manager.get_server()
+    threading.Thread(target=server.serve_forever, name="ackproof-hall", daemon=True).start()
+    host, port = server.address
+    return Address(host=host, port=port, key=key)
+
+
+def join(address: Address) -> Hall:
+    """The hall of another process, as if it were here."""
+    manager = _Manager(address=(address.host, address.port), authkey=address.key.encode())
+    manager.connect()
+    hall: Hall = manager.hall()  # type: ignore[attr-defined]
+    hall.join(os.getpid())
+    return hall
+
+
+class HallServices:
+    """What a trial needs of the run, on top of a hall. Satisfies ``trial.Services``."""
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self._pids: dict[str, int] = {}
+        self.runtime = LocalRuntime()
+
+    def next_index(self) -> int:
+        return self._hall.next_index()
+
+    def lease(self, broker: str, index: int) -> Lease:
+        endpoint = self._hall.broker(broker)
+        self._pids[broker] = endpoint.pid
+        return brokers.load(broker).lease(endpoint, index)
+
+    def hardened(self, broker: str, longest_task_s: float) -> Settings:
+        return brokers.load(broker).hardened(longest_task_s)
+
+    def died(self, broker: str) -> str:
+        ended = self._hall.exit_of(broker, self._pids[broker])
+        return str(ended) if ended else ""
+
+    def link(self, name: str, host: str, port: int) -> Link:
+        return self._toxiproxy.link(name, host, port)
+
+    def drop_link(self, link: Link) -> None:
+        self._toxiproxy.drop(link)
+
+    @cached_property
+    def _toxiproxy(self) -> toxiproxy.Toxiproxy:
+        return toxiproxy.Toxiproxy(self._hall.proxy())

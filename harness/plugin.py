@@ -1,0 +1,398 @@
+"""The pytest plugin: the engine that runs trials. The only module here that imports pytest.
+
+A scenario is a test that takes the ``run`` fixture; it is run once for each broker and
+profile asked for. pytest's controller holds the servers and gathers the records; under
+pytest-xdist each worker runs one trial at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import brokers, reporting, workload
+from harness.hall import Address, Hall, HallServices, join, serve
+from harness.model import HarnessError, MissingPartError, Outcome, StartError, UsageError
+from harness.naming import known
+from harness.progress import Progress
+from harness.record import SCHEMA, RunRecord, TrialRecord
+from harness.runtimes.local import die_with_parent
+from harness.scenario import Scenario
+from harness.trial import PROFILES, Plan, run_trial
+
+RECORD, NOT_RUN, STOP = "ackproof_record", "ackproof_not_run", "ackproof_stop"
+"""Keys of the user properties in which a test's report carries what came of its trials."""
+
+
+class RunSettings(msgspec.Struct, frozen=True):
+    """What every process of a run must agree on."""
+
+    run_id: str
+    folder: str
+    seed: int
+    measure: bool
+    """A study: a broken verdict is a finding, and does not fail its test."""
+    hall: Address | None = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ackproof", "Ackproof: chaos trials of Celery workers")
+    group.addoption("--broker", action="append", help="broker to run on (repeatable; default: all)")
+    group.addoption(
+        "--profile", action="append", help="settings profile (repeatable; default: hardened)"
+    )
+    group.addoption("--out", default="reports", help="folder for run folders (default: reports)")
+    group.addoption("--seed", type=int, help="seed of the run (default: drawn, and printed)")
+    group.addoption("--ackproof-measure", action="store_true", help="measure, do not judge")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "ackproof(brokers=..., profiles=...): narrow the brokers and profiles a scenario runs on",
+    )
+    config.addinivalue_line("markers", "canary: a scenario that must come out broken")
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        config.pluginmanager.register(TrialWorker(config, workerinput["ackproof"]), "ackproof-run")
+    else:
+        config.pluginmanager.register(Controller(config), "ackproof-run")
+
+
+def chosen(config: pytest.Config) -> tuple[list[str], list[str]]:
+    """The brokers and profiles of this run. Raises UsageError for names that do not exist."""
+    names = config.getoption("--broker") or brokers.names()
+    for name in names:
+        brokers.load(name)
+    profiles = config.getoption("--profile") or ["hardened"]
+    for profile in profiles:
+        known(profile, PROFILES, "profile")
+    return names, profiles
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "run" not in metafunc.fixturenames:
+        return
+    try:
+        names, profiles = chosen(metafunc.config)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    for marker in metafunc.definition.iter_markers("ackproof"):
+        if "brokers" in marker.kwargs:
+            names = [name for name in names if name in marker.kwargs["brokers"]]
+        # A scenario that names its profiles is about them, whatever the run asks for.
+        profiles = marker.kwargs.get("profiles", profiles)
+    pairs = [(name, profile) for name in names for profile in profiles]
+    metafunc.parametrize("run", pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
+
+
+class Result:
+    """What a trial came to, for a test to assert on."""
+
+    def __init__(self, record: TrialRecord, *, measure: bool) -> None:
+        self.record = record
+        self._measure = measure
+
+    def assert_holds(self) -> None:
+        """Fail unless every check holds, and the trial can be believed."""
+        self._assert(Outcome.HOLDS)
+
+    def assert_broken(self) -> None:
+        """For a canary: fail unless a check is broken."""
+        self._assert(Outcome.BROKEN)
+
+    def _assert(self, wanted: Outcome) -> None:
+        __tracebackhide__ = True
+        if self._measure or self.record.verdict is wanted:
+            return
+        why = "\n  ".join(self.record.reasons) or "every check holds"
+        pytest.fail(f"{self.record.id} is {self.record.verdict}, not {wanted}:\n  {why}", False)
+
+
+class RunTrial:
+    """The ``run`` fixture: runs a scenario on the broker and profile of this test."""
+
+    def __init__(self, request: pytest.FixtureRequest, settings: RunSettings, services: HallServices) -> None:
+        self.broker, self.profile = request.param
+        self._request = request
+        self._settings = settings
+        self._services = services
+
+    def __call__(self, scenario: Scenario, *, name: str = "") -> Result:
+        node = self._request.node
+        name = name or str(node.originalname).removeprefix("test_")
+        index = self._services.next_index()
+        plan = Plan(
+            id=f"{name}-{self.broker}-{self.profile}-{index}",
+            name=name,
+            claim=(node.module.__doc__ or "").strip().partition("\n")[0],
+            broker=self.broker,
+            profile=self.profile,
+            seed=self._settings.seed,
+            index=index,
+            expected=Outcome.BROKEN if node.get_closest_marker("canary") else Outcome.HOLDS,
+        )
+        app = workload.load(scenario.workload, Path(node.path).parent)
+        record = run_trial(plan, scenario, app, self._services, Path(self._settings.folder))
+        node.user_properties.append((RECORD, msgspec.json.encode(record).decode()))
+        return Result(record, measure=self._settings.measure)
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest) -> Iterator[RunTrial]:
+    """Runs a Scenario and returns its Result."""
+    holder = request.config.pluginmanager.get_plugin("ackproof-run")
+    assert isinstance(holder, Controller | TrialWorker)
+    yield RunTrial(request, holder.settings, holder.services())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A trial that cannot run says so in one line; without its server it is skipped, but
+    not in CI, where a skip would be a claim that nobody checked."""
+    try:
+        return (yield)
+    except MissingPartError as error:
+        item.user_properties.append((NOT_RUN, f"{item.name}: {error}"))
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    except HarnessError as error:
+        item.user_properties.append((NOT_RUN, f"{item.name}: {error}"))
+        if isinstance(error, StartError):
+            # A worker that does not start would not start in the next trial either.
+            item.user_properties.append((STOP, str(error)))
+        pytest.fail(str(error), pytrace=False)
+
+
+class TrialWorker:
+    """In a pytest-xdist worker: the run's settings, and the hall from afar."""
+
+    def __init__(self, config: pytest.Config, told: str) -> None:
+        self.settings = msgspec.json.decode(told, type=RunSettings)
+        self._services: HallServices | None = None
+        die_with_parent()
+        assert self.settings.hall is not None
+        self._hall = join(self.settings.hall)
+
+    def services(self) -> HallServices:
+        if self._services is None:
+            self._services = HallServices(self._hall)
+        return self._services
+
+
+class Controller:
+    """In the process that was started: holds the servers, gathers the records."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        seed = config.getoption("--seed")
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        run_id = f"{stamp}-{secrets.token_hex(2)}"
+        self._config = config
+        self.folder = Path(config.getoption("--out")).absolute() / run_id
+        self.settings = RunSettings(
+            run_id=run_id,
+            folder=str(self.folder),
+            seed=secrets.randbelow(1_000_000) if seed is None else seed,
+            measure=config.getoption("--ackproof-measure"),
+        )
+        self._hall: Hall | None = None
+        self._address: Address | None = None
+        self._services: HallServices | None = None
+        self._started_s = time.time()
+        self.records: list[TrialRecord] = []
+        self.not_run: list[str] = []
+        self.stopped = ""
+        self.interrupted = False
+        self._running: set[str] = set()
+
+    def hall(self) -> Hall:
+        if self._hall is None:
+            self._hall = Hall(self.folder / "servers")
+        return self._hall
+
+    def services(self) -> HallServices:
+        if self._services is None:
+            self._services = HallServices(self.hall())
+        return self._services
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: object) -> None:
+        """pytest-xdist is about to start a worker: tell it where the run is."""
+        if self._address is None:
+            self._address = serve(self.hall())
+        told = msgspec.structs.replace(self.settings, hall=self._address)
+        node.workerinput["ackproof"] = msgspec.json.encode(told).decode()  # type: ignore[attr-defined]
+
+    def pytest_report_header(self) -> str:
+        return f"ackproof: seed {self.settings.seed}, run {self.settings.run_id}"
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._running.add(nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._running.discard(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call":
+            return
+        for key, value in report.user_properties:
+            if key == RECORD:
+                self.records.append(msgspec.json.decode(str(value), type=TrialRecord))
+            elif key == NOT_RUN:
+                self.not_run.append(str(value))
+            elif key == STOP and not self.stopped:
+                self.stopped = str(value)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        self.interrupted = True
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        """End pytest-xdist's workers at once; the guards of what they started do the rest."""
+        if self._hall is not None:
+            for pid in self._hall.users:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._hall is None:
+            return
+        record = self.record()
+        if record.trials or record.not_run:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            reporting.write_all(record, self.folder)
+        self._hall.close()
+        with suppress(OSError):
+            self.folder.rmdir()  # a session without trials leaves no folder
+
+    def record(self) -> RunRecord:
+        """Everything so far, as ``run.json`` has it."""
+        cut = [f"{nodeid}: interrupted" for nodeid in sorted(self._running)]
+        return RunRecord(
+            schema=SCHEMA,
+            run_id=self.settings.run_id,
+            seed=self.settings.seed,
+            time_scale=1.0,
+            versions=versions(self._hall),
+            trials=sorted(self.records, key=lambda t: (t.scenario, t.broker, t.profile, t.id)),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            started_at_s=self._started_s,
+            duration_s=round(time.time() - self._started_s, 1),
+            jobs=int(self._config.getoption("numprocesses", None) or 1),
+            complete=not self.interrupted and not self.stopped,
+            not_run=self.not_run + (cut if self.interrupted else []),
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.records or self.not_run:
+            terminalreporter.write_line(f"ackproof: report in {self.folder}")
+
+
+def versions(hall: Hall | None) -> dict[str, str]:
+    """What took part, by name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("ackproof", "celery", "kombu", "redis", "amqp", "boto3", "moto"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found | (hall.versions() if hall else {})
+
+
+JOBS_PER_CORE = 5
+"""A trial waits for some three quarters of its time and computes for the rest, most of it
+in booting workers (benchmarks/trial_cost.py); a few more keep the cores from idling."""
+
+
+def session(  # noqa: PLR0913 - the options of the command line, by name
+    files: Sequence[Path],
+    *,
+    brokers: Sequence[str],
+    profiles: Sequence[str],
+    out: str,
+    seed: int | None,
+    jobs: int | None,
+    measure: bool,
+    progress: Progress,
+) -> RunRecord:
+    """Run scenario files in one pytest session, and give its record.
+
+    Raises HarnessError when the session could not run at all.
+    """
+    _names(brokers, profiles)
+    many = jobs or JOBS_PER_CORE * (os.cpu_count() or 1)
+    args = [str(file) for file in files]
+    args += [f"--broker={name}" for name in brokers] + [f"--profile={name}" for name in profiles]
+    args += [f"--out={out}", f"--numprocesses={many}", "--dist=worksteal"]
+    args += ["-p", "no:terminal", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    args += [f"--seed={seed}"] if seed is not None else []
+    args += ["--ackproof-measure"] if measure else []
+    watcher = _Watcher(progress, many)
+    with progress:
+        status = pytest.main(args, plugins=[watcher])
+    controller = watcher.controller
+    if controller is None:
+        raise UsageError(f"pytest could not start (exit status {status})")
+    record = controller.record()
+    if controller.stopped:
+        raise StartError(controller.stopped)
+    if not record.trials and not controller.interrupted:
+        raise StartError(next(iter(record.not_run), watcher.errors or "no scenario was run"))
+    return record
+
+
+def _names(wanted_brokers: Sequence[str], wanted_profiles: Sequence[str]) -> None:
+    for name in wanted_brokers:
+        brokers.load(name)
+    for name in wanted_profiles:
+        known(name, PROFILES, "profile")
+
+
+class _Watcher:
+    """Passes on to the progress display what pytest reports."""
+
+    def __init__(self, progress: Progress, jobs: int) -> None:
+        self.controller: Controller | None = None
+        self.errors = ""
+        self._progress = progress
+        self._jobs = jobs
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        found = session.config.pluginmanager.get_plugin("ackproof-run")
+        self.controller = found if isinstance(found, Controller) else None
+        if self.controller is not None:
+            self._progress.say(f"seed {self.controller.settings.seed}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        if self._jobs:
+            self._progress.expect(len(ids), min(self._jobs, len(ids)))
+            self._jobs = 0
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.errors:
+            self.errors = str(report.longrepr).strip().splitlines()[-1]
+
+    def pytest_runtest_logstart(self) -> None:
+        self._progress.started()
+
+    def pytest_runtest_logfinish(self) -> None:
+        self._progress.finished()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for key, value in report.user_properties if report.when == "call" else ():
+            if key == RECORD:
+                self._progress.judged(msgspec.json.decode(str(value), type=TrialRecord))

@@ -1,0 +1,304 @@
+"""What a trial runs on: its workers, its link, its events. Keeps everything moving.
+
+``tick`` is the one heartbeat of a trial: read what the probes wrote, notice deaths, fire
+faults whose trigger has come, move on those that are at work, replace workers that ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness.follower import Follower
+from harness.history import History
+from harness.model import MARKER_TASK, Event, Evidence, Settings, StartError
+from harness.processes import alive
+from harness.protocols import Fault, Firing, Lease, Link, Process, Runtime
+from harness.scenario import Scenario
+from harness.workload import Workload
+
+TICK_S = 0.02
+STEP_EVENTS = {"published": "publish_ok"}
+"""Steps whose event has another name; every other step is called as its event."""
+SPARE_WORKERS = 5
+
+
+class Stage:
+    """The processes and events of one trial. Satisfies ``protocols.Stack``."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        workload: Workload,
+        runtime: Runtime,
+        lease: Lease,
+        link: Link | None,
+        settings: Settings,
+        folder: Path,
+    ) -> None:
+        self.scenario = scenario
+        self.workload = workload
+        self.lease = lease
+        self.settings = settings
+        self.folder = folder
+        self.live_settings: Settings = {}
+        self.workers: dict[str, Process] = {}
+        self._runtime = runtime
+        self._link = link
+        self._replaced: set[str] = set()
+        self._exited: set[str] = set()
+        self._dead_pids: set[int] = set()
+        self._events: list[Event] = []
+        self._history: History | None = None
+        self._pending = list(enumerate(scenario.faults))
+        self._counts: dict[str, int] = {}
+        self._at_work: list[_AtWork] = []
+        self._release = ExitStack()
+        self._last_look_s = time.monotonic()
+        self.progress_s = time.monotonic()
+        self.last_probe_event_s = time.monotonic()
+        self.looked_s = 0.0
+        """When the broker was last asked what it holds."""
+        self.replacing = False
+        (folder / "events").mkdir(parents=True)
+        (folder / "logs").mkdir()
+        self._follower = Follower(folder / "events")
+        for index, fault in self._pending:
+            self.note(
+                "fault_planned",
+                index=index,
+                kind=fault.kind,
+                target=fault.target,
+                trigger=str(fault.when),
+                kills=fault.kills,
+            )
+
+    # -- what faults may touch ---------------------------------------------------------
+
+    def worker(self, role: str) -> Process:
+        return self.workers[role]
+
+    def main_pid(self, role: str) -> int:
+        ready = [event.pid for event in self.history().of("worker_ready") if event.role == role]
+        return ready[-1] if ready else self.workers[role].pid
+
+    def need_link(self) -> Link:
+        if self._link is None:
+            raise StartError("this fault needs a proxied link, and the trial has none")
+        return self._link
+
+    def history(self) -> History:
+        if self._history is None:
+            self._history = History(self._events)
+        return self._history
+
+    # -- events --------------------------------------------------------------------------
+
+    def note(
+        self,
+        kind: str,
+        /,
+        *,
+        mono_s: float | None = None,
+        task_id: str = "",
+        retries: int = 0,
+        **data: object,
+    ) -> None:
+        """Add an event of the harness's own."""
+        event = Event(
+            kind=kind,
+            at_s=time.time(),
+            mono_s=time.monotonic() if mono_s is None else mono_s,
+            pid=os.getpid(),
+            role="harness",
+            task_id=task_id,
+            retries=retries,
+            data=data,
+        )
+        self._add([event])
+
+    def _add(self, events: list[Event]) -> None:
+        if events:
+            self._events += events
+            self._history = None
+
+    # -- processes -----------------------------------------------------------------------
+
+    def start_worker(self, name: str, *, marker: bool) -> None:
+        """Start the user's own worker command with the probe loaded from outside."""
+        command = self.workload.command(self.workload.worker, self._values(name))
+        env = self._env(name) | ({"ACKPROOF_MARKER": "1"} if marker else {})
+        self.workers[name] = self._start(name, command, env)
+
+    def start_producer(self) -> Process:
+        command = self.workload.command(self.workload.producer, self._values("producer"))
+        return self._start("producer", command, self._env("producer", direct=True))
+
+    def start_effects(self) -> Process:
+        """The workload's command that prints its effects, one JSON line each, to its log."""
+        command = self.workload.command(self.workload.effects, self._values("effects"))
+        return self._start("effects", command, self.workload.environment(self._values("effects")))
+
+    def live_roles(self) -> frozenset[str]:
+        return frozenset(name for name, process in self.workers.items() if process.poll() is None)
+
+    def stop(self) -> None:
+        """End every process of the trial, and heal what is left of any fault."""
+        self.replacing = False
+        for work in self._at_work:
+            work.firing.close()
+            work.fault.heal(self)
+        self._at_work.clear()
+        self._release.close()
+
+    def _start(self, name: str, command: list[str], env: Mapping[str, str]) -> Process:
+        log = self.folder / "logs" / f"{name}.log"
+        process = self._runtime.start(name, command, env=env, cwd=self.workload.folder, log=log)
+        self._release.callback(process.stop)
+        return process
+
+    def _values(self, name: str) -> dict[str, object]:
+        scenario = self.scenario
+        return {
+            **self.workload.options,
+            **scenario.options,
+            "name": name,
+            "pool": scenario.pool,
+            "concurrency": scenario.concurrency,
+            "tasks": scenario.tasks,
+            "task_duration_s": scenario.task_duration_s,
+            "trial_dir": str(self.folder),
+        }
+
+    def _env(self, role: str, *, direct: bool = False) -> dict[str, str]:
+        via = self.lease if direct or self._link is None else self._link
+        url = self.lease.url(via.host, via.port)
+        return {
+            **self.workload.environment(self._values(role)),
+            "CELERY_BROKER_URL": url,
+            "ACKPROOF_EVENTS": str(self.folder / "events"),
+            "ACKPROOF_ROLE": role,
+            "ACKPROOF_SETTINGS": json.dumps({**self.settings, "broker_url": url}),
+            "ACKPROOF_EFFECT": self.workload.effect,
+        }
+
+    # -- the heartbeat -------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Let a moment pass, and attend to everything that happened in it."""
+        fresh = self._follower.poll()
+        self._add(fresh)
+        self._notice_deaths()
+        for event in fresh:
+            self.last_probe_event_s = max(self.last_probe_event_s, event.mono_s)
+            if event.kind in {"finished", "worker_ready", "started"}:
+                self.progress_s = max(self.progress_s, event.mono_s)
+            if event.task != MARKER_TASK:
+                self._pull_triggers(event)
+        self._move_faults()
+        if self.replacing:
+            self._replace_workers()
+        time.sleep(TICK_S)
+
+    def tick_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Tick until ``done()``; false when the time ran out first."""
+        deadline_s = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > deadline_s:
+                return False
+            self.tick()
+        return True
+
+    def faults_done(self) -> bool:
+        """Whether no fault is at work, and none will be: its trigger can no longer come."""
+        return not self._at_work
+
+    def _notice_deaths(self) -> None:
+        seen_alive_s, self._last_look_s = self._last_look_s, time.monotonic()
+        for name, process in self.workers.items():
+            ended = process.poll()
+            if ended is not None and name not in self._exited:
+                self._exited.add(name)
+                self.note(
+                    "process_exited",
+                    mono_s=ended.mono_s,
+                    name=name,
+                    pid=ended.pid,
+                    status=ended.status,
+                    signal=ended.signal,
+                    leader=True,
+                )
+        for run in self.history().executions:
+            if run.open and run.pid not in self._dead_pids and not alive(run.pid):
+                self._dead_pids.add(run.pid)
+                # It died since the last look; it is not to be given a life it did not have.
+                died_s = max(run.started_s, seen_alive_s)
+                self._note_death(run.role, run.pid, died_s)
+
+    def _note_death(self, role: str, pid: int, mono_s: float) -> None:
+        self.note("process_exited", mono_s=mono_s, name=role, pid=pid, leader=False)
+
+    def _pull_triggers(self, event: Event) -> None:
+        self._counts[event.kind] = self._counts.get(event.kind, 0) + 1
+        for index, fault in list(self._pending):
+            kind = STEP_EVENTS.get(fault.when.step, fault.when.step)
+            if event.kind == kind and self._counts[kind] == fault.when.nth:
+                self._pending.remove((index, fault))
+                self.note("fault_fired", index=index, at_task=event.task_id)
+                self._at_work.append(_AtWork(index, fault, fault.fire(self, event), event.role))
+
+    def _move_faults(self) -> None:
+        for work in list(self._at_work):
+            if time.monotonic() < work.resume_s:
+                continue
+            try:
+                work.resume_s = time.monotonic() + next(work.firing)
+            except StopIteration as end:
+                self._finish(work, end.value)
+            except Exception as error:
+                # Whatever a fault stumbles over, its trial cannot be believed any more.
+                self.note("trial_error", why=f"the fault {work.fault.kind} failed: {error!r}")
+                self._finish(work, Evidence(landed=False, why_not=repr(error)))
+
+    def _finish(self, work: _AtWork, evidence: Evidence) -> None:
+        self._at_work.remove(work)
+        work.fault.heal(self)
+        killed_s = evidence.facts.get("killed_mono_s")
+        victims = evidence.facts.get("victims")
+        if isinstance(killed_s, float) and isinstance(victims, list):
+            for pid in victims:
+                self._dead_pids.add(pid)
+                self._note_death(work.role, pid, killed_s)
+        self.progress_s = time.monotonic()
+        self.note(
+            "fault_done",
+            index=work.index,
+            landed=evidence.landed,
+            facts=evidence.facts,
+            why_not=evidence.why_not,
+        )
+
+    def _replace_workers(self) -> None:
+        for name in sorted(self._exited - self._replaced):
+            self._replaced.add(name)
+            if len(self.workers) - self.scenario.workers >= SPARE_WORKERS:
+                self.note("trial_error", why=f"{len(self.workers)} workers ended one after another")
+                self.replacing = False
+                return
+            self.progress_s = time.monotonic()
+            self.start_worker(f"{name}+", marker=False)
+
+
+class _AtWork:
+    """A fault that has fired and is not done."""
+
+    def __init__(self, index: int, fault: Fault, firing: Firing, role: str) -> None:
+        self.index = index
+        self.fault = fault
+        self.firing = firing
+        self.role = role
+        self.resume_s = 0.0

@@ -1,0 +1,324 @@
+"""One trial, in ten steps, readable from top to bottom.
+
+ 1. lease a broker                      6. heal
+ 2. start workers                       7. drain
+ 3. baseline                            8. collect
+ 4. publish                             9. judge
+ 5. fire the faults                    10. release
+
+The history is written as it happens; the verdict comes from what is on disk alone, so
+``ackproof judge`` gives the same one later.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from harness import bundle, drain
+from harness.judge import Judgement, judge
+from harness.model import (
+    MARKER_TASK,
+    BrokerView,
+    HarnessError,
+    Horizon,
+    Outcome,
+    Settings,
+    StartError,
+)
+from harness.protocols import Lease, Link, Process, Runtime
+from harness.record import TrialRecord
+from harness.scenario import Scenario
+from harness.stage import Stage
+from harness.workload import Workload
+
+BASELINE_TIMEOUT_S = 90.0
+PRODUCER_TIMEOUT_S = 90.0
+EFFECTS_TIMEOUT_S = 30.0
+VIEW_EVERY_S = 0.15
+LOG_LINES = 12
+
+HARDENED: Settings = {
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "worker_prefetch_multiplier": 1,
+}
+"""The part of the ``hardened`` profile that is the same for every broker."""
+PROFILES = ("default", "hardened")
+
+
+class Plan(Struct, frozen=True):
+    """Which trial: a scenario on a broker with a profile and a seed."""
+
+    id: str
+    name: str
+    claim: str
+    broker: str
+    profile: str
+    seed: int
+    index: int
+    """Unique among the trials of a run."""
+    expected: Outcome = Outcome.HOLDS
+    time_scale: float = 1.0
+
+
+class Services(Protocol):
+    """What the run lends to a trial: servers it started, and ways to reach them."""
+
+    runtime: Runtime
+
+    def lease(self, broker: str, index: int) -> Lease: ...
+    def hardened(self, broker: str, longest_task_s: float) -> Settings: ...
+    def link(self, name: str, host: str, port: int) -> Link: ...
+    def drop_link(self, link: Link) -> None: ...
+    def died(self, broker: str) -> str:
+        """How the broker's server ended; empty while it runs."""
+
+
+def run_trial(
+    plan: Plan, scenario: Scenario, workload: Workload, services: Services, run_folder: Path
+) -> TrialRecord:
+    """Run one trial and judge it. Raises StartError when its workers do not start, and
+    MissingPartError when the broker cannot; whatever else goes wrong makes it ``unknown``."""
+    folder = run_folder / "trials" / plan.id
+    with ExitStack() as release:  # 10. release: in reverse order, whatever happens
+        lease = services.lease(plan.broker, plan.index)  # 1. lease a broker
+        release.callback(lease.release)
+        link = _link(plan, scenario, lease, services, release)
+        settings = compose(plan, scenario, lease, services)
+        stage = Stage(scenario, workload, services.runtime, lease, link, settings, folder)
+        release.callback(stage.stop)
+        stage.note(
+            "trial",
+            **msgspec.to_builtins(plan),
+            late_after_s=scenario.late_after_s,
+            patience_s=scenario.patience_s,
+        )
+        try:
+            _start_workers(stage)  # 2. start workers
+            horizon = _baseline(stage)  # 3. baseline
+            producer = _publish(stage)  # 4. publish
+            _until_settled(stage, producer, horizon)  # 5. fire  6. heal  7. drain
+            _collect(stage)  # 8. collect
+        except StartError:
+            raise
+        except HarnessError as error:
+            stage.note("trial_error", why=str(error))
+        ended = services.died(plan.broker)
+        if ended:
+            stage.note("trial_error", why=f"the {plan.broker} server died by itself: {ended}")
+        stage.stop()
+        bundle.write(folder, plan, scenario, settings, stage.live_settings, stage.history())
+    return judged(folder)  # 9. judge
+
+
+def judged(folder: Path) -> TrialRecord:
+    """The record of a trial from what is stored in its folder, and nothing else."""
+    stored = bundle.read(folder)
+    found: Judgement = judge(stored.history, stored.checks)
+    plan = stored.plan
+    return TrialRecord(
+        id=str(plan["id"]),
+        scenario=str(plan["name"]),
+        broker=str(plan["broker"]),
+        profile=str(plan["profile"]),
+        settings=stored.settings,
+        faults=list(found.faults),
+        counts=found.counts,
+        timings=found.timings,
+        verdict=found.verdict.outcome,
+        reasons=list(found.verdict.reasons),
+        bundle=f"trials/{folder.name}",
+        expected=Outcome(str(plan["expected"])),
+        claim=str(plan["claim"]),
+        horizon=list(found.horizon),
+        stranded=list(found.stranded),
+        seed=int(str(plan["seed"])),
+    )
+
+
+def compose(plan: Plan, scenario: Scenario, lease: Lease, services: Services) -> Settings:
+    """Profile, then the scenario's own settings, then what isolates the trial."""
+    hardened = services.hardened(plan.broker, scenario.task_duration_s)
+    profile = [HARDENED, hardened] if plan.profile == "hardened" else []
+    settings: dict[str, object] = {}
+    for layer in (*profile, scenario.settings, lease.settings()):
+        merge(settings, layer)
+    return settings
+
+
+def merge(settings: dict[str, object], layer: Settings) -> None:
+    """Lay ``layer`` over ``settings``; dictionaries are merged one level deep."""
+    for name, value in layer.items():
+        below = settings.get(name)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        settings[name] = {**below, **value} if both else value  # type: ignore[dict-item]
+
+
+def _link(
+    plan: Plan, scenario: Scenario, lease: Lease, services: Services, release: ExitStack
+) -> Link | None:
+    if not any(fault.needs_link for fault in scenario.faults):
+        return None
+    link = services.link(plan.id, lease.host, lease.port)
+    release.callback(services.drop_link, link)
+    return link
+
+
+def _start_workers(stage: Stage) -> None:
+    for number in range(1, stage.scenario.workers + 1):
+        stage.start_worker(f"worker-{number}", marker=True)
+
+
+def _baseline(stage: Stage) -> Horizon:
+    """Each worker is ready and completes a marker task; its live settings give the horizon."""
+    names = set(stage.workers)
+
+    def met() -> bool:
+        gone = names - stage.live_roles()
+        if gone:
+            raise StartError(_ended_at_start(stage, min(gone)))
+        history = stage.history()
+        ready = {event.role for event in history.events if event.kind == "worker_ready"}
+        ran = {e.role for e in history.events if e.kind == "finished" and e.task == MARKER_TASK}
+        return names <= ready and names <= ran
+
+    if not stage.tick_until(met, BASELINE_TIMEOUT_S):
+        raise HarnessError(_not_met(stage, names))
+    stage.note("baseline_met", workers=sorted(names))
+    ready = stage.history().first("worker_ready")
+    live = ready.data["settings"] if ready else {}
+    stage.live_settings = live if isinstance(live, dict) else {}
+    for difference in overridden(stage.settings, stage.live_settings):
+        stage.note("trial_error", why=difference)
+    horizon = stage.lease.horizon(stage.live_settings)
+    stage.note("horizon", seconds=horizon.seconds, derivation=list(horizon.derivation))
+    stage.replacing = stage.scenario.replace_workers
+    return horizon
+
+
+def _publish(stage: Stage) -> Process:
+    return stage.start_producer()
+
+
+def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
+    """Publish, break, heal and drain overlap in time; this is the loop they share."""
+    if not stage.tick_until(lambda: producer.poll() is not None, PRODUCER_TIMEOUT_S):
+        raise HarnessError(f"the producer did not end within {PRODUCER_TIMEOUT_S:.0f} s")
+    ended = producer.poll()
+    if ended is not None and ended.status != 0:
+        stage.note("trial_error", why=f"the producer failed ({ended}): {last_lines(producer.log)}")
+    stage.tick_until(stage.faults_done, float("inf"))  # each is bounded by its own plan
+    settled: drain.Settled | None = None
+    while settled is None:
+        stage.tick()
+        if not stage.faults_done():
+            continue
+        now = _drain(stage, horizon)
+        settled = drain.gave_up(now)
+        if settled is None and not drain.busy(now):
+            settled = drain.decide(now, _look(stage))
+    stage.note("drain_ended", why=settled.why, settled=settled.settled)
+
+
+def _drain(stage: Stage, horizon: Horizon) -> drain.Drain:
+    return drain.Drain(
+        history=stage.history(),
+        live=stage.live_roles(),
+        horizon=horizon,
+        patience_s=stage.scenario.patience_s,
+        now_s=time.monotonic(),
+        now_at_s=time.time(),
+        progress_s=stage.progress_s,
+        event_s=stage.last_probe_event_s,
+    )
+
+
+def _look(stage: Stage) -> BrokerView:
+    """Ask the broker what it holds, not more often than it likes to be asked."""
+    stage.tick_until(lambda: stage.looked_s + VIEW_EVERY_S < time.monotonic(), VIEW_EVERY_S * 2)
+    stage.looked_s = time.monotonic()
+    return stage.lease.view(stage.live_settings)
+
+
+def _collect(stage: Stage) -> None:
+    """Stop the workers, then name every message the broker still holds; read the effects."""
+    received = list(stage.history().of("received"))
+    stage.stop()
+    stage.tick()
+    view = stage.lease.name_held(stage.live_settings, received)
+    stage.note("broker_final", view=msgspec.to_builtins(view))
+    if stage.workload.effects:
+        _read_effects(stage)
+
+
+def _read_effects(stage: Stage) -> None:
+    reader = stage.start_effects()
+    stage.tick_until(lambda: reader.poll() is not None, EFFECTS_TIMEOUT_S)
+    ended = reader.poll()
+    if ended is None or ended.status != 0:
+        stage.note("trial_error", why=f"effects could not be read: {last_lines(reader.log)}")
+        return
+    lines = reader.log.read_text().splitlines()
+    try:
+        effects = [json.loads(line) for line in lines if line.strip()]
+        for effect in effects:
+            stage.note(
+                "effect_applied",
+                task_id=str(effect["task_id"]),
+                retries=int(effect.get("retries", 0)),
+                applied_at_s=effect.get("at_s"),
+            )
+    except (ValueError, KeyError, TypeError) as error:
+        stage.note("trial_error", why=f"the effects command printed no JSON lines: {error!r}")
+        return
+    stage.note("effects_read", number=len(effects))
+
+
+def overridden(asked: Settings, live: Settings) -> list[str]:
+    """Settings of the trial that the worker does not run with."""
+    found = []
+    for name, value in asked.items():
+        real = live.get(name)
+        same = (
+            isinstance(real, Mapping) and value.items() <= real.items()
+            if isinstance(value, Mapping)
+            else real == value
+        )
+        if not same:
+            found.append(f"the worker runs with {name} = {real!r}, the trial asked for {value!r}")
+    return found
+
+
+def last_lines(log: Path) -> str:
+    """The end of a log, in one line."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return "no log"
+    return " | ".join(line.strip() for line in lines[-LOG_LINES:]) or "an empty log"
+
+
+def _ended_at_start(stage: Stage, name: str) -> str:
+    process = stage.workers[name]
+    return f"{name} ended at start ({process.poll()}): {last_lines(process.log)}"
+
+
+def _not_met(stage: Stage, names: set[str]) -> str:
+    history = stage.history()
+    ready = {event.role for event in history.events if event.kind == "worker_ready"}
+    if not history.events or not any(event.role in names for event in history.events):
+        why = "the probe was not loaded (does the worker command start Python with -E, -I or -S?)"
+    elif names - ready:
+        why = f"{', '.join(sorted(names - ready))} not ready after {BASELINE_TIMEOUT_S:.0f} s"
+    else:
+        why = "a worker is ready but did not complete its marker task"
+    first = min(names)
+    return f"baseline not met: {why}; {first}: {last_lines(stage.workers[first].log)}"

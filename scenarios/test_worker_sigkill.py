@@ -1,0 +1,21 @@
+"""A worker killed in the middle of its tasks loses nothing, and a replacement takes over."""
+
+from harness.checks.no_lost_tasks import no_lost_tasks
+from harness.checks.no_stranded_tasks import no_stranded_tasks
+from harness.checks.no_unexpected_tasks import no_unexpected_tasks
+from harness.checks.recovers_within import recovers_within
+from harness.faults.sigkill import sigkill
+from harness.model import step
+from harness.plugin import RunTrial
+from harness.scenario import Scenario
+
+SCENARIO = Scenario(
+    tasks=10,
+    task_duration_s=0.5,
+    faults=[sigkill("worker", when=step("effect", nth=3))],
+    checks=[no_lost_tasks(), no_stranded_tasks(), no_unexpected_tasks(), recovers_within(s=30)],
+)
+
+
+def test_worker_sigkill(run: RunTrial) -> None:
+    run(SCENARIO).assert_holds()
