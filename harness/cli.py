@@ -19,6 +19,7 @@ from harness import __version__
 from harness.model import HarnessError, Outcome, UsageError
 from harness.record import RunRecord, TrialRecord
 
+PIPE_WIDTH = 110
 EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
@@ -147,8 +148,7 @@ def _run_trials(
     _writable(Path(out))
     files = [file for path in paths for file in _files(path)]
     chosen = _narrowed(files, scenarios)
-    console = Console()
-    progress = Progress(console)
+    progress = Progress(_console())
     record = plugin.session(
         [file for file in chosen if not (measure and file.stem == "test_canary")],
         brokers=brokers,
@@ -199,7 +199,7 @@ def _show(record: RunRecord, folder: Path) -> None:
     """The reasons, the table, and where the report is."""
     from harness.reporting.table import reasons_lines, study_table
 
-    console = Console()
+    console = _console()
     for line in reasons_lines(record):
         console.print(line)
     if record.trials:
@@ -208,6 +208,15 @@ def _show(record: RunRecord, folder: Path) -> None:
         console.print(f"not run: {line}", markup=False, highlight=False)
     console.print(headline(record.trials, record.duration_s), highlight=False)
     console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
+
+
+def _console() -> Console:
+    """Wide enough for the table where nobody says how wide it is (a log, a pipe).
+
+    Names stdout, because pytest's own output is turned aside while trials run.
+    """
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=PIPE_WIDTH)
 
 
 def headline(trials: list[TrialRecord], duration_s: float) -> str:

@@ -49,9 +49,32 @@ def completed(history: History) -> dict[MessageId, float]:
 
 
 def final_view(history: History) -> BrokerView | None:
-    """What the broker held when all workers were gone; None when nobody looked."""
+    """What the broker held when all workers were gone; None when nobody looked.
+
+    SQS does not name a message that it handed out and that no worker received. When as many
+    messages are unnamed as are left at all, they are those.
+    """
     seen = history.last("broker_final")
-    return msgspec.convert(seen.data["view"], BrokerView) if seen else None
+    if seen is None:
+        return None
+    view = msgspec.convert(seen.data["view"], BrokerView)
+    return view if view.named else _named_by_elimination(history, view)
+
+
+def _named_by_elimination(history: History, view: BrokerView) -> BrokerView:
+    """With names for the rest, if everything not settled and not named must be the rest.
+    What was rejected in order to be requeued is settled with the worker, not the broker."""
+    known = {MessageId(one.task_id, one.retries) for one in view.held}
+    known |= {e.message for e in history.of("acked", "rejected") if not e.data.get("requeue")}
+    left = [m for m, fate in attempted(history).items() if m not in known and fate != "rejected"]
+    if len(left) != view.total - len(view.held):
+        return view
+    horizon = history.last("horizon")
+    wait_s = horizon.data["seconds"] if horizon else None
+    back_at_s = view.at_s + wait_s if isinstance(wait_s, int | float) else None
+    why = "handed out and never received: named because no other message is left"
+    found = [Held(m.task_id, m.retries, "unacked", back_at_s, why) for m in left]
+    return msgspec.structs.replace(view, held=(*view.held, *found), named=True)
 
 
 def missed_events(history: History) -> list[str]:
@@ -129,11 +152,7 @@ def duplicates(history: History) -> list[MessageId]:
 
 def overlapping(history: History) -> list[MessageId]:
     """Of those, the ones of which two runs were going at the same time."""
-    return [
-        message
-        for message, runs in history.executions_of.items()
-        if _any_overlap(runs)
-    ]
+    return [message for message, runs in history.executions_of.items() if _any_overlap(runs)]
 
 
 def doubled_effects(history: History) -> list[MessageId] | None:

@@ -18,6 +18,9 @@ from harness.model import BrokerView, Horizon, MessageId
 QUIET_S = 0.5
 """No event for this long: what is in flight between a broker and a worker has arrived."""
 
+GRACE_S = 5.0
+"""Beyond the horizon, because a loaded machine is late too: late must not be called lost."""
+
 
 class Settled(Struct, frozen=True):
     """Why a drain ended. ``settled`` is false when the trial gave up waiting."""
@@ -38,6 +41,8 @@ class Drain(Struct, frozen=True):
     now_at_s: float
     progress_s: float
     """When something last happened that counts as progress: an end, a fault, a new worker."""
+    idle_s: float
+    """Since when no worker was busy: from here on, only redelivery can bring work."""
     event_s: float
     """When the last event of any kind was written."""
 
@@ -53,11 +58,11 @@ def busy(drain: Drain) -> bool:
 
 
 def gave_up(drain: Drain) -> Settled | None:
-    """The bound of every trial: no progress for as long as redelivery can take, or as long
-    as the scenario waits."""
+    """The bound of every trial: idle for as long as redelivery can take, or without progress
+    for as long as the scenario waits."""
     waited_s = drain.now_s - drain.progress_s
-    if waited_s > drain.horizon.seconds:
-        return Settled(f"no progress for the redelivery horizon of {drain.horizon.seconds:.0f} s")
+    if drain.now_s - drain.idle_s > drain.horizon.seconds + GRACE_S:
+        return Settled(f"idle for the redelivery horizon of {drain.horizon.seconds:.0f} s")
     if waited_s > drain.patience_s:
         return Settled(f"no progress for {drain.patience_s:.0f} s, short of the horizon", False)
     return None
@@ -100,12 +105,14 @@ def _returns(drain: Drain, view: BrokerView) -> Iterable[float]:
     name them, from when each was last received."""
     if view.named:
         return [one.back_at_s for one in view.held if one.back_at_s is not None]
-    received: dict[MessageId, float] = {}
-    for event in drain.history.of("received"):
-        received[event.message] = event.at_s
+    given_out: dict[MessageId, float] = {}
+    for event in drain.history.of("publish_ok", "received"):
+        given_out[event.message] = event.at_s
     settled = {event.message for event in drain.history.of("acked", "rejected")}
     return [
-        at_s + drain.horizon.seconds for message, at_s in received.items() if message not in settled
+        at_s + drain.horizon.seconds
+        for message, at_s in given_out.items()
+        if message not in settled
     ]
 
 

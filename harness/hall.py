@@ -14,7 +14,6 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 
@@ -74,10 +73,6 @@ class Hall:
     def broker(self, name: str) -> Endpoint:
         """The broker's server, started if there is none or it has died. Raises HarnessError."""
         return self._endpoint(name, lambda runtime, at: brokers.load(name).start(runtime, at))
-
-    def proxy(self) -> Endpoint:
-        """Toxiproxy's server."""
-        return self._endpoint("toxiproxy", toxiproxy.start)
 
     def exit_of(self, name: str, pid: int) -> Exit | None:
         """How the server with this pid ended; None while it runs."""
@@ -156,6 +151,7 @@ class HallServices:
     def __init__(self, hall: Hall) -> None:
         self._hall = hall
         self._pids: dict[str, int] = {}
+        self._proxies: dict[str, Process] = {}
         self.runtime = LocalRuntime()
 
     def next_index(self) -> int:
@@ -173,12 +169,10 @@ class HallServices:
         ended = self._hall.exit_of(broker, self._pids[broker])
         return str(ended) if ended else ""
 
-    def link(self, name: str, host: str, port: int) -> Link:
-        return self._toxiproxy.link(name, host, port)
+    def link(self, name: str, host: str, port: int, folder: Path) -> Link:
+        process, endpoint = toxiproxy.start(self.runtime, folder)
+        self._proxies[name] = process
+        return toxiproxy.create(endpoint, name, host, port)
 
-    def drop_link(self, link: Link) -> None:
-        self._toxiproxy.drop(link)
-
-    @cached_property
-    def _toxiproxy(self) -> toxiproxy.Toxiproxy:
-        return toxiproxy.Toxiproxy(self._hall.proxy())
+    def drop_link(self, name: str) -> None:
+        self._proxies.pop(name).stop()

@@ -191,9 +191,7 @@ def _ended(start: Event, finish: Event) -> Execution:
     return _execution(start, None, finish.mono_s) if torn_off else _execution(start, finish.mono_s)
 
 
-def _execution(
-    start: Event, finished_s: float | None, cut_off_s: float | None = None
-) -> Execution:
+def _execution(start: Event, finished_s: float | None, cut_off_s: float | None = None) -> Execution:
     return Execution(
         message=start.message,
         task=start.task,

@@ -7,6 +7,7 @@ pytest-xdist each worker runs one trial at a time.
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import secrets
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import msgspec
@@ -244,9 +245,12 @@ class Controller:
         self._running.discard(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call":
-            return
-        for key, value in report.user_properties:
+        told = {key for key, _ in report.user_properties}
+        if report.failed and not told & {RECORD, NOT_RUN}:
+            # An error of ours, or a crashed process: it is reported, never dropped.
+            lines = str(report.longrepr).strip().splitlines()
+            self.not_run.append(f"{report.nodeid}: {lines[-1] if lines else 'no reason given'}")
+        for key, value in report.user_properties if report.when == "call" else ():
             if key == RECORD:
                 self.records.append(msgspec.json.decode(str(value), type=TrialRecord))
             elif key == NOT_RUN:
@@ -337,15 +341,19 @@ def session(  # noqa: PLR0913 - the options of the command line, by name
     args = [str(file) for file in files]
     args += [f"--broker={name}" for name in brokers] + [f"--profile={name}" for name in profiles]
     args += [f"--out={out}", f"--numprocesses={many}", "--dist=worksteal"]
-    args += ["-p", "no:terminal", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    # Options of the project's own test suite are not about these trials.
+    args += ["-c", str(Path(__file__).with_name("trials.ini")), f"--rootdir={Path.cwd()}"]
+    args += ["-p", "no:cacheprovider", "--import-mode=importlib"]
     args += [f"--seed={seed}"] if seed is not None else []
     args += ["--ackproof-measure"] if measure else []
     watcher = _Watcher(progress, many)
-    with progress:
+    said = io.StringIO()
+    with progress, redirect_stdout(said), redirect_stderr(said):
         status = pytest.main(args, plugins=[watcher])
     controller = watcher.controller
     if controller is None:
-        raise UsageError(f"pytest could not start (exit status {status})")
+        last = said.getvalue().strip().splitlines()[-1:]
+        raise UsageError(f"pytest could not start (exit status {status}): {' '.join(last)}")
     record = controller.record()
     if controller.stopped:
         raise StartError(controller.stopped)

@@ -30,6 +30,8 @@ class Progress:
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._bar.add_task("starting", total=None)
 

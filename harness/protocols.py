@@ -111,8 +111,21 @@ class Link(Protocol):
     def clear(self) -> None:
         """Remove every toxic. Idempotent."""
 
+    def close_connections(self) -> None:
+        """Close every open connection, even an idle one; both sides see an orderly end."""
+
+    def freeze(self) -> None:
+        """Let nothing pass, in either direction, and close nothing. Idempotent."""
+
+    def thaw(self) -> None:
+        """Let go what was held back, on the same connections. Idempotent."""
+
+    def frozen(self) -> bool: ...
+    def destroy(self) -> None:
+        """Close the link for good. Idempotent."""
+
     def counters(self) -> Mapping[str, int]:
-        """Bytes so far: received and sent, upstream and downstream."""
+        """Bytes so far, by name; ``sent_downstream`` are those that reached the workers."""
 
     def connections(self) -> frozenset[tuple[int, int]]:
         """Established client connections: (client port, proxy port)."""

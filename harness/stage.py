@@ -61,6 +61,8 @@ class Stage:
         self._last_look_s = time.monotonic()
         self.progress_s = time.monotonic()
         self.last_probe_event_s = time.monotonic()
+        self.busy_s = time.monotonic()
+        """When a worker was last seen to have work in its hands, or to be coming up."""
         self.looked_s = 0.0
         """When the broker was last asked what it holds."""
         self.replacing = False

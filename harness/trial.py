@@ -76,8 +76,8 @@ class Services(Protocol):
 
     def lease(self, broker: str, index: int) -> Lease: ...
     def hardened(self, broker: str, longest_task_s: float) -> Settings: ...
-    def link(self, name: str, host: str, port: int) -> Link: ...
-    def drop_link(self, link: Link) -> None: ...
+    def link(self, name: str, host: str, port: int, folder: Path) -> Link: ...
+    def drop_link(self, name: str) -> None: ...
     def died(self, broker: str) -> str:
         """How the broker's server ended; empty while it runs."""
 
@@ -91,7 +91,7 @@ def run_trial(
     with ExitStack() as release:  # 10. release: in reverse order, whatever happens
         lease = services.lease(plan.broker, plan.index)  # 1. lease a broker
         release.callback(lease.release)
-        link = _link(plan, scenario, lease, services, release)
+        link = _link(plan, scenario, lease, services, release, folder)
         settings = compose(plan, scenario, lease, services)
         stage = Stage(scenario, workload, services.runtime, lease, link, settings, folder)
         release.callback(stage.stop)
@@ -163,12 +163,17 @@ def merge(settings: dict[str, object], layer: Settings) -> None:
 
 
 def _link(
-    plan: Plan, scenario: Scenario, lease: Lease, services: Services, release: ExitStack
+    plan: Plan,
+    scenario: Scenario,
+    lease: Lease,
+    services: Services,
+    release: ExitStack,
+    folder: Path,
 ) -> Link | None:
     if not any(fault.needs_link for fault in scenario.faults):
         return None
-    link = services.link(plan.id, lease.host, lease.port)
-    release.callback(services.drop_link, link)
+    link = services.link(plan.id, lease.host, lease.port, folder / "link")
+    release.callback(services.drop_link, plan.id)
     return link
 
 
@@ -222,8 +227,10 @@ def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
         if not stage.faults_done():
             continue
         now = _drain(stage, horizon)
+        if drain.busy(now):
+            stage.busy_s = now.now_s
         settled = drain.gave_up(now)
-        if settled is None and not drain.busy(now):
+        if settled is None and stage.busy_s < now.now_s:
             settled = drain.decide(now, _look(stage))
     stage.note("drain_ended", why=settled.why, settled=settled.settled)
 
@@ -237,6 +244,7 @@ def _drain(stage: Stage, horizon: Horizon) -> drain.Drain:
         now_s=time.monotonic(),
         now_at_s=time.time(),
         progress_s=stage.progress_s,
+        idle_s=stage.busy_s,
         event_s=stage.last_probe_event_s,
     )
 

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from harness.model import Exit, StartError
+import psutil
+
+from harness.model import Exit, HarnessError, StartError
 
 T = TypeVar("T")
 
@@ -30,10 +32,15 @@ class WaitedTooLongError(StartError):
     """A deadline passed; carries the last state seen."""
 
 
+class NoAnswerError(HarnessError):
+    """A server of ours that answered before is silent or gone."""
+
+
 class _Started(Protocol):
     """What is needed of a process to wait for it (``harness.protocols.Process`` has it)."""
 
     name: str
+    pid: int
     log: Path
 
     def poll(self) -> Exit | None: ...
@@ -64,24 +71,45 @@ def wait_until(
 
 
 def wait_for_server(
-    process: _Started, answer: Callable[[], T | None], deadline_s: float, every_s: float = 0.02
+    process: _Started,
+    port: int,
+    answer: Callable[[], T | None],
+    deadline_s: float,
+    every_s: float = 0.02,
 ) -> T:
-    """Wait until a server that was just started gives its ``answer``, and return that.
+    """Wait until a server that was just started gives its ``answer`` on ``port``; return that.
 
-    Raises StartError, with the last lines of its log, when it ends or stays silent; by then
-    the process is stopped.
+    Raises StartError, with the last lines of its log, when it ends or stays silent, or when
+    somebody else listens on the port; by then the process is stopped.
     """
 
     def answer_of_the_living() -> T | None:
         if ended := process.poll():
             raise StartError(f"{process.name} ended at its start ({ended})")
-        return answer()
+        found = answer()
+        # A server that we did not start must never be taken for ours: ours get emptied.
+        if found is not None and not _listens(process.pid, port):
+            raise StartError(f"port {port} is taken by another process")
+        return found
 
     try:
         return wait_until(answer_of_the_living, deadline_s, f"{process.name} to answer", every_s)
     except StartError as error:
         process.stop()
         raise StartError(f"{error.what}. Its log ends: {log_tail(process.log)}") from error
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether this process, or one that came from it, listens on the TCP port."""
+    try:
+        leader = psutil.Process(pid)
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for process in (leader, *leader.children(recursive=True))
+            for connection in process.net_connections("tcp")
+        )
+    except psutil.NoSuchProcess:
+        return False
 
 
 def log_tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:

@@ -11,6 +11,7 @@ plugins that nobody uses; ``_slim_home`` halves it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import math
@@ -35,7 +36,14 @@ from harness.model import (
     StartError,
 )
 from harness.protocols import Runtime
-from harness.waiting import NotYetError, WaitedTooLongError, free_port, wait_for_server, wait_until
+from harness.waiting import (
+    NoAnswerError,
+    NotYetError,
+    WaitedTooLongError,
+    free_port,
+    wait_for_server,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
@@ -65,6 +73,8 @@ class RabbitMQLease:
         self._api = _Api(endpoint.host, int(endpoint.extra["management_port"]))
         self._api.call("DELETE", f"/vhosts/{self._vhost}", missing_ok=True)
         self._api.call("PUT", f"/vhosts/{self._vhost}", {})
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        self._api.call("PUT", f"/permissions/{self._vhost}/{USER}", everything)
 
     def url(self, host: str, port: int) -> str:
         return f"amqp://{USER}:{USER}@{host}:{port}/{self._vhost}"
@@ -130,10 +140,9 @@ class RabbitMQLease:
         return Horizon(3 * heartbeat_s, (closed, silent, f"not added: {stuck}"))
 
     def release(self) -> None:
-        try:
+        # When its server is gone, its data folder goes with the run.
+        with contextlib.suppress(NoAnswerError):
             self._api.call("DELETE", f"/vhosts/{self._vhost}", missing_ok=True)
-        except OSError:
-            pass  # its server is gone, and its data folder goes with the run
 
     def _queues(self) -> list[_Queue]:
         # With metrics collection off, totals are read from the queues themselves: exact,
@@ -168,17 +177,19 @@ class RabbitMQLease:
 
     def _readings(self) -> Iterator[Reading]:
         import pika
+        import pika.exceptions
 
         parameters = pika.URLParameters(self.url(self.host, self.port))
         parameters.socket_timeout = _ANSWER_S
-        connection = pika.BlockingConnection(parameters)
         try:
-            channel = connection.channel()
-            for queue in self._queues():
-                if queue.type != "stream":
-                    yield from _take_all(channel, queue.name)
-        finally:
-            connection.close()  # and everything taken is back in its queue
+            # When the connection ends, everything taken is back in its queue.
+            with pika.BlockingConnection(parameters) as connection:
+                channel = connection.channel()
+                for queue in self._queues():
+                    if queue.type != "stream":
+                        yield from _take_all(channel, queue.name)
+        except pika.exceptions.AMQPError as error:
+            raise NoAnswerError(f"rabbitmq does not answer: {error!r}") from error
 
 
 class _Queue(NamedTuple):
@@ -213,7 +224,7 @@ class RabbitMQ:
             version=server.version,
             extra={"management_port": str(ports.management)},
         )
-        wait_for_server(process, lambda: _answer(endpoint), START_S, every_s=_POLL_S)
+        wait_for_server(process, ports.amqp, lambda: _answer(endpoint), START_S, every_s=_POLL_S)
         return endpoint
 
     def lease(self, endpoint: Endpoint, index: int) -> RabbitMQLease:
@@ -253,15 +264,15 @@ class _Api:
         *,
         missing_ok: bool = False,
     ) -> object:
-        """Make one request below ``/api``. Raises OSError (no server), HarnessError (refused)."""
+        """Make one request below ``/api``. Raises NoAnswerError, or HarnessError (refused)."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_ANSWER_S)
         try:
             content = None if body is None else json.dumps(body)
             connection.request(method, f"/api{path}", content, self._headers)
             response = connection.getresponse()
             answer = response.read()
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"RabbitMQ's HTTP API broke off: {error!r}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswerError(f"rabbitmq does not answer: {error!r}") from error
         finally:
             connection.close()
         if response.status == _NOT_FOUND and missing_ok:
@@ -278,17 +289,18 @@ def _answer(endpoint: Endpoint) -> bool:
     api = _Api(endpoint.host, int(endpoint.extra["management_port"]))
     try:
         api.call("GET", f"/queues/{quote('/', safe='')}")  # the API, the user and the vhost /
-    except (OSError, HarnessError) as error:
+    except HarnessError as error:
         raise NotYetError(str(error)) from None
     return True
 
 
 def _take_all(channel: BlockingChannel, queue: str) -> Iterator[Reading]:
     while True:
-        method, properties, body = channel.basic_get(queue)
-        if method is None or properties is None:
+        method, properties, content = channel.basic_get(queue)
+        body: object = content  # the stubs call it a str; it is bytes
+        if method is None or properties is None or not isinstance(body, bytes):
             return
-        yield read_message(properties.headers or {}, body or b"", properties.content_type or "")
+        yield read_message(properties.headers or {}, body, properties.content_type or "")
 
 
 def _heartbeat(live: Settings) -> tuple[float, str]:
@@ -369,11 +381,13 @@ def _slim_home(home: Path, folder: Path) -> Path:
 
     At its boot the node looks into every module of every plugin on its path, enabled or not:
     half of 8 s of CPU (measured on 3.10.8). Returns ``home`` itself where its plugins are not
-    the plain folders that this understands.
+    the plain folders that this understands, or where ``folder`` has a space in its path:
+    RabbitMQ's scripts do not quote where they are.
     """
     applications = _applications(home / "plugins")
     needed = _needed(applications, {"rabbit", "rabbitmq_management"})
-    if not needed or not (home / "sbin" / "rabbitmq-server").is_file():
+    understood = needed and (home / "sbin" / "rabbitmq-server").is_file()
+    if not understood or re.search(r"\s", str(folder)):
         return home
     slim = folder / "home"
     try:

@@ -7,11 +7,12 @@ restore pass does, once the visibility timeout is over.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ from harness import parts
 from harness.celery_terms import Reading, number, read_envelope, transport_options
 from harness.model import BrokerView, Endpoint, Event, Held, Horizon, MessageId, Settings
 from harness.protocols import Runtime
-from harness.waiting import NotYetError, free_port, wait_for_server
+from harness.waiting import NoAnswerError, NotYetError, free_port, wait_for_server
 
 if TYPE_CHECKING:
     import redis as client
@@ -67,7 +68,8 @@ class RedisLease:
         self.port = endpoint.port
         self._database = index
         self._client: client.Redis | None = None
-        self._connect().flushdb()
+        with _answering():
+            self._connect().flushdb()
 
     def url(self, host: str, port: int) -> str:
         return f"redis://{host}:{port}/{self._database}"
@@ -82,7 +84,8 @@ class RedisLease:
             prefix + str(options.get("unacked_key") or "unacked"),
             prefix + str(options.get("unacked_index_key") or "unacked_index"),
         ]
-        lists, unacked, index = self._connect().eval(_EVERYTHING, len(keys), *keys)
+        with _answering():
+            lists, unacked, index = self._connect().eval(_EVERYTHING, len(keys), *keys)
         ready = _counted(raw for messages in lists for raw in messages)
         fetched_at_s = {tag: float(score) for tag, score in _pairs(index)}
         taken = [
@@ -113,28 +116,22 @@ class RedisLease:
         if transport_options(live).get("ack_emulation") is False:
             return Horizon(0.0, ("ack_emulation is off: what was fetched never comes back",))
         numbers = _redelivery(live)
-        return Horizon(
-            seconds=numbers.visibility_timeout_s + numbers.pass_s,
-            derivation=(
-                f"visibility timeout {numbers.visibility_timeout_s:g} s ({numbers.sources[0]})",
-                f"restore pass every {numbers.restore_interval_s:g} s ({numbers.sources[1]}), "
-                f"of which one in {numbers.restore_throttle:g} scans ({numbers.sources[2]}): "
-                f"{numbers.pass_s:g} s; and one scan at each worker's start",
-            ),
+        timeout = f"visibility timeout {numbers.visibility_timeout_s:g} s ({numbers.sources[0]})"
+        restore = (
+            f"restore pass every {numbers.restore_interval_s:g} s ({numbers.sources[1]}), "
+            f"of which one in {numbers.restore_throttle:g} scans ({numbers.sources[2]}): "
+            f"{numbers.pass_s:g} s; and one scan at each worker's start"
         )
+        return Horizon(numbers.visibility_timeout_s + numbers.pass_s, (timeout, restore))
 
     def release(self) -> None:
-        import redis as client
-
         if self._client is None:
             return
-        try:
+        # When its server is gone, what it held is gone too: it persists nothing.
+        with contextlib.suppress(NoAnswerError), _answering():
             self._client.flushdb()
-        except client.ConnectionError:
-            pass  # its server is gone, and what it held with it: it persists nothing
-        finally:
-            self._client.close()
-            self._client = None
+        self._client.close()
+        self._client = None
 
     def _connect(self) -> client.Redis:
         if self._client is None:
@@ -167,7 +164,7 @@ class Redis:
             log=folder / "redis.log",
         )
         endpoint = Endpoint(host="127.0.0.1", port=port, pid=process.pid, version=server.version)
-        wait_for_server(process, lambda: _answer(endpoint), START_S)
+        wait_for_server(process, port, lambda: _answer(endpoint), START_S)
         return endpoint
 
     def lease(self, endpoint: Endpoint, index: int) -> RedisLease:
@@ -197,6 +194,16 @@ def _command(binary: str, port: int, folder: Path) -> list[str]:
         "loglevel": "notice",
     }
     return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    import redis as client
+
+    try:
+        yield
+    except (client.ConnectionError, client.TimeoutError) as error:
+        raise NoAnswerError(f"redis does not answer: {error}") from error
 
 
 def _answer(endpoint: Endpoint) -> bool:
@@ -269,7 +276,7 @@ def _redelivery(live: Settings) -> _Redelivery:
 def _kombu_channel() -> type:
     from kombu.transport.redis import Channel
 
-    return Channel  # type: ignore[no-any-return]
+    return Channel
 
 
 BROKER = Redis()

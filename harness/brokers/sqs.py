@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import functools
 import math
 import os
@@ -22,7 +23,7 @@ from harness import parts
 from harness.celery_terms import Reading, is_task_queue, number, read_envelope, transport_options
 from harness.model import BrokerView, Endpoint, Event, Held, Horizon, MessageId, Settings
 from harness.protocols import Runtime
-from harness.waiting import NotYetError, free_port, wait_for_server
+from harness.waiting import NoAnswerError, NotYetError, free_port, wait_for_server
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -50,7 +51,8 @@ class SQSLease:
         self.host = endpoint.host
         self.port = endpoint.port
         self._prefix = f"ackproof-{index}-"
-        self._delete_queues()
+        with _answering():
+            self._delete_queues()
 
     def url(self, host: str, port: int) -> str:
         return f"sqs://{KEY}:{SECRET}@{host}:{port}"
@@ -60,7 +62,8 @@ class SQSLease:
 
     def view(self, live: Settings) -> BrokerView:
         """Counts only: SQS does not tell what is in flight. moto's numbers are exact."""
-        totals = [self._totals(url) for url in self._queues(live).values()]
+        with _answering():
+            totals = [self._totals(url) for url in self._queues(live).values()]
         ready = sum(total.visible + total.delayed for total in totals)
         unacked = sum(total.in_flight for total in totals)
         return BrokerView(time.time(), ready, unacked, named=ready + unacked == 0)
@@ -73,38 +76,36 @@ class SQSLease:
         flight: it is counted and cannot be named.
         """
         receipts = _receipts(received)
-        looks = [
-            self._look_into(url, receipts.get(name, ())) for name, url in self._queues(live).items()
-        ]
+        with _answering():
+            looks = [
+                self._look_into(url, receipts.get(name, ()))
+                for name, url in self._queues(live).items()
+            ]
         held = tuple(held for look in looks for held in look.held)
         ready = sum(look.ready for look in looks)
         unacked = sum(look.unacked for look in looks)
         return BrokerView(time.time(), ready, unacked, held, named=len(held) == ready + unacked)
 
     def horizon(self, live: Settings) -> Horizon:
-        timeout_s, source = self._visibility_timeout(live)
+        with _answering():
+            timeout_s, source = self._visibility_timeout(live)
         options = transport_options(live)
         wait_s = number(options.get("wait_time_seconds"), _TRANSPORT_WAIT_S)
         poll_s = number(options.get("polling_interval"), _TRANSPORT_POLL_S)
+        long_poll = (
+            f"long poll {wait_s:g} s ({_chosen(options, 'wait_time_seconds')}): "
+            "that of a dead worker may still be open"
+        )
+        polling = f"polling interval {poll_s:g} s ({_chosen(options, 'polling_interval')})"
         return Horizon(
             seconds=timeout_s + wait_s + poll_s,
-            derivation=(
-                f"visibility timeout {timeout_s:g} s ({source})",
-                f"long poll {wait_s:g} s (wait_time_seconds, "
-                f"{_chosen(options, 'wait_time_seconds')}): one of a dead worker may take the "
-                "message first",
-                f"polling interval {poll_s:g} s (polling_interval, "
-                f"{_chosen(options, 'polling_interval')})",
-            ),
+            derivation=(f"visibility timeout {timeout_s:g} s ({source})", long_poll, polling),
         )
 
     def release(self) -> None:
-        from botocore.exceptions import BotoCoreError
-
-        try:
+        # When its server is gone, what it held is gone too: it is in memory.
+        with contextlib.suppress(NoAnswerError), _answering():
             self._delete_queues()
-        except BotoCoreError:
-            pass  # its server is gone, and what it held with it: it is in memory
 
     def _sqs(self) -> SQSClient:
         return _client(self.host, self.port)
@@ -187,12 +188,11 @@ class SQSLease:
     def _free(self, url: str, handle: str) -> None:
         from botocore.exceptions import ClientError
 
-        try:
+        # Refused for a message that was acknowledged since, or is visible already.
+        with contextlib.suppress(ClientError):
             self._sqs().change_message_visibility(
                 QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0
             )
-        except ClientError:
-            pass  # acknowledged since, or visible already
 
 
 class _Totals(NamedTuple):
@@ -248,7 +248,7 @@ class SQS:
         endpoint = Endpoint(
             host="127.0.0.1", port=port, pid=process.pid, version=f"moto {server.version}"
         )
-        wait_for_server(process, lambda: _answer(endpoint), START_S, every_s=0.05)
+        wait_for_server(process, port, lambda: _answer(endpoint), START_S, every_s=0.05)
         return endpoint
 
     def lease(self, endpoint: Endpoint, index: int) -> SQSLease:
@@ -300,12 +300,21 @@ def _client(host: str, port: int) -> SQSClient:
     )
 
 
-def _answer(endpoint: Endpoint) -> bool:
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError
 
     try:
-        _client(endpoint.host, endpoint.port).list_queues()
+        yield
     except BotoCoreError as error:
+        raise NoAnswerError(f"sqs does not answer: {error}") from error
+
+
+def _answer(endpoint: Endpoint) -> bool:
+    try:
+        with _answering():
+            _client(endpoint.host, endpoint.port).list_queues()
+    except NoAnswerError as error:
         raise NotYetError(str(error)) from None
     return True
 

@@ -1,7 +1,12 @@
-"""Connection reset: every connection between the workers and the broker gets a TCP RST.
+"""Connection reset: every connection between the workers and the broker is cut.
 
     worker ──▶ Toxiproxy ──▶ broker      toxic reset_peer, until the connections are gone
-       ◀─RST──          ──RST─▶
+           ◀──╳──    ──╳──▶
+
+What Toxiproxy 2.12 really does (tests/contracts/test_link.py): a connection that is open
+already is cut with the next bytes that flow on it, and those bytes are lost; both sides see
+an orderly end (FIN). Only a connection made while the toxic is there gets an RST. A
+connection on which nothing flows for a while is closed as it is.
 """
 
 from __future__ import annotations
@@ -12,13 +17,17 @@ from typing import ClassVar
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger
-from harness.protocols import Firing, Stack
+from harness.protocols import Firing, Link, Stack
 
-GONE_WITHIN_S = 5.0
+IDLE_S = 2.0
+"""A connection on which nothing flows for so long is closed as it is."""
+TRIED_S = 6.0
+"""Where there is no open connection (SQS between two requests): until someone tries."""
+SETTLES_S = 0.2
 
 
 class Reset(Struct, frozen=True):
-    """Resets the link's connections once; new ones are let through."""
+    """Cuts the link's connections once; later ones are let through."""
 
     kind: ClassVar[str] = "reset"
     kills: ClassVar[bool] = False
@@ -29,15 +38,30 @@ class Reset(Struct, frozen=True):
     def fire(self, stack: Stack, at: Event) -> Firing:
         link = stack.need_link()
         before = link.connections()
-        link.add("reset_peer", "downstream", timeout=0)
-        deadline = time.monotonic() + GONE_WITHIN_S
-        while (left := before & link.connections()) and time.monotonic() < deadline:
+        unanswered_before = link.counters()["received_upstream_ended"]
+        for stream in ("upstream", "downstream"):
+            link.add("reset_peer", stream, timeout=0)
+        began_s = time.monotonic()
+        while not _cut(before, link, unanswered_before):
+            if time.monotonic() - began_s > (IDLE_S if before else TRIED_S):
+                break
             yield 0.02
+        idle = before & link.connections()
         link.clear()
+        if idle:
+            link.close_connections()
+            yield SETTLES_S
+        left = before & link.connections()
+        unanswered = link.counters()["received_upstream_ended"] - unanswered_before
         return Evidence(
-            landed=bool(before) and not left,
-            facts={"connections_reset": len(before - left), "connections_left": len(left)},
-            why_not="" if before and not left else "connections stayed, or there were none",
+            landed=not left and bool(before or unanswered),
+            facts={
+                "cut_in_traffic": len(before - idle),
+                "closed_while_idle": len(idle - left),
+                "left": len(left),
+                "bytes_cut_off": unanswered,
+            },
+            why_not="" if before or unanswered else "nobody had a connection, and nobody tried",
         )
 
     def heal(self, stack: Stack) -> None:
@@ -47,3 +71,10 @@ class Reset(Struct, frozen=True):
 def reset(*, when: Trigger) -> Reset:
     """Reset all connections at ``when``."""
     return Reset(when=when)
+
+
+def _cut(before: frozenset[tuple[int, int]], link: Link, unanswered_before: int) -> bool:
+    """Whether all that was open is gone; or where nothing was, whether an attempt was cut."""
+    if before:
+        return not before & link.connections()
+    return link.counters()["received_upstream_ended"] > unanswered_before

@@ -1,10 +1,12 @@
 """A stalled link: for a while nothing passes, in either direction, and nothing is closed.
 
-    worker ──▶ Toxiproxy ══╳══ broker    toxic latency, longer than any trial, both ways
+    worker ──▶ Toxiproxy, frozen ──▶ broker
+           ◀──                   ◀──
 
-``latency`` and not ``timeout``, because Toxiproxy closes a connection when it removes a
-``timeout`` toxic; removing ``latency`` lets go what had been held back. Toxiproxy ends TCP
-itself, so each side goes on getting its acknowledgements: this is a stall, not a partition.
+The trial's own Toxiproxy is stopped (SIGSTOP) and continued. Its toxics would not do:
+removing ``timeout`` closes the connection, and removing ``latency`` takes 15 s for each
+connection of which a side has gone meanwhile. The kernel ends TCP in its place, so each
+side goes on getting its acknowledgements: this is a stall, not a partition.
 """
 
 from __future__ import annotations
@@ -15,9 +17,6 @@ from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger
 from harness.protocols import Firing, Stack
-
-FOR_EVER_MS = 3_600_000
-SETTLES_S = 0.05
 
 
 class Stall(Struct, frozen=True):
@@ -33,23 +32,25 @@ class Stall(Struct, frozen=True):
     def fire(self, stack: Stack, at: Event) -> Firing:
         link = stack.need_link()
         before = link.connections()
-        for stream in ("upstream", "downstream"):
-            link.add("latency", stream, latency=FOR_EVER_MS)
-        yield SETTLES_S  # what was inside the proxy already may still pass
-        passed_before = link.counters()
+        link.freeze()
         yield self.for_s
-        passed_after = link.counters()
-        link.clear()
-        passed = {name: passed_after[name] - passed_before.get(name, 0) for name in passed_after}
-        leaked = sum(count for name, count in passed.items() if name.startswith("sent"))
+        held_all_along = link.frozen()
+        waiting = link.connections()
+        link.thaw()
+        used = bool(before | waiting)
         return Evidence(
-            landed=bool(before) and not leaked,
-            facts={"for_s": self.for_s, "connections": len(before), "bytes_during": passed},
-            why_not=f"{leaked} bytes passed during it" if leaked else "no connection to stall",
+            landed=held_all_along and used,
+            facts={
+                "for_s": self.for_s,
+                "connections_before": len(before),
+                "connections_at_the_end": len(waiting),
+                "lived_through_it": len(before & waiting),
+            },
+            why_not="" if used else "nobody had a connection, and nobody tried",
         )
 
     def heal(self, stack: Stack) -> None:
-        stack.need_link().clear()
+        stack.need_link().thaw()
 
 
 def stall(*, for_s: float, when: Trigger) -> Stall:

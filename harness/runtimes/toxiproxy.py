@@ -1,4 +1,4 @@
-"""Toxiproxy: the real server, and one proxied link a trial.
+"""Toxiproxy: the real server, one a trial, and the proxied link of its workers.
 
     worker ──▶ 127.0.0.1:link ──[ toxics, upstream ]──▶ broker
            ◀──                ◀─[ toxics, downstream ]─
@@ -7,11 +7,15 @@ Facts of version 2.12.0 that its users must know (each is a test in
 ``tests/contracts/test_link.py``):
 
 - ``latency`` stalls a link and lets go of it on the same connection: what was held back is
-  delivered in order when the toxic is removed. A connection closed during the stall is seen
-  closed by the other side only after it.
+  delivered in order when the toxic is removed. A close waits too, but only behind data: one
+  with nothing held back before it passes the stall.
 - ``reset_peer`` reaches a connection that is already open with the next byte that flows, in
   either direction; that piece of data is dropped, and both sides see an orderly close (FIN).
   Only connections made *after* the toxic was added get a reset (RST).
+- Removing a ``latency`` toxic waits some 15 s for each connection of which a side has gone
+  meanwhile, and after 25 s gives up (503). So a stall freezes the whole server instead
+  (SIGSTOP): the kernel goes on acknowledging, nothing passes, and on SIGCONT everything
+  held back is delivered on the same connections. That is why each trial has its own server.
 - Its own byte counters are of connections that have **ended**; an open one adds nothing.
 """
 
@@ -20,13 +24,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Protocol
 
 from harness import parts, tcp_info
 from harness.model import Endpoint, HarnessError
-from harness.protocols import Runtime
+from harness.protocols import Process, Runtime
 from harness.waiting import NotYetError, free_port, wait_for_server
 
 if TYPE_CHECKING:
@@ -40,11 +45,24 @@ _METRIC = re.compile(r"toxiproxy_proxy_(received|sent)_bytes_total\{(.*)\} (\S+)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
+class _Proxy(Protocol):
+    """What is used of ``toxiproxy.Proxy``, which has no types."""
+
+    listen: str
+
+    def add_toxic(self, **toxic: object) -> None: ...
+    def toxics(self) -> Mapping[str, object]: ...
+    def destroy_toxic(self, toxic_name: str) -> bool: ...
+    def disable(self) -> None: ...
+    def enable(self) -> None: ...
+    def destroy(self) -> bool: ...
+
+
 class LinkError(HarnessError):
     """Toxiproxy refused, or does not answer."""
 
 
-def start(runtime: Runtime, folder: Path) -> Endpoint:
+def start(runtime: Runtime, folder: Path) -> tuple[Process, Endpoint]:
     """Start a Toxiproxy server on loopback; returns when it answers.
 
     Raises MissingPartError or StartError. The client library knows one server a process.
@@ -60,8 +78,8 @@ def start(runtime: Runtime, folder: Path) -> Endpoint:
         log=folder / "toxiproxy.log",
     )
     endpoint = Endpoint(host="127.0.0.1", port=port, pid=process.pid, version=server.version)
-    wait_for_server(process, lambda: _answer(endpoint), START_S)
-    return endpoint
+    wait_for_server(process, port, lambda: _answer(endpoint), START_S)
+    return process, endpoint
 
 
 def create(endpoint: Endpoint, name: str, upstream_host: str, upstream_port: int) -> ProxyLink:
@@ -71,9 +89,13 @@ def create(endpoint: Endpoint, name: str, upstream_host: str, upstream_port: int
     """
     _use(endpoint)
     from toxiproxy import Toxiproxy
+    from toxiproxy.exceptions import ProxyExists
 
-    proxy = Toxiproxy().create(upstream=f"{upstream_host}:{upstream_port}", name=name)
-    return ProxyLink(endpoint, name, int(str(proxy.listen).rsplit(":", 1)[1]))
+    try:
+        proxy: _Proxy = Toxiproxy().create(upstream=f"{upstream_host}:{upstream_port}", name=name)
+    except ProxyExists:
+        raise LinkError(f"Toxiproxy has a link {name!r} already") from None
+    return ProxyLink(endpoint, name, int(proxy.listen.rsplit(":", 1)[1]))
 
 
 class ProxyLink:
@@ -117,6 +139,23 @@ class ProxyLink:
         proxy = self._proxy()
         proxy.disable()
         proxy.enable()
+
+    def freeze(self) -> None:
+        """Let nothing pass any more, in either direction, and close nothing. Idempotent."""
+        os.kill(self._server.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let go what was held back. Idempotent."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._server.pid, signal.SIGCONT)
+
+    def frozen(self) -> bool:
+        """Whether the operating system says that the proxy is stopped."""
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return bool(psutil.Process(self._server.pid).status() == psutil.STATUS_STOPPED)
+        return False
 
     def counters(self) -> Mapping[str, int]:
         """Bytes so far. Never less than before.
@@ -188,22 +227,6 @@ class ProxyLink:
         )
 
 
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class _Proxy(Protocol):
-        """What is used of ``toxiproxy.Proxy``, which has no types."""
-
-        listen: str
-
-        def add_toxic(self, **toxic: object) -> None: ...
-        def toxics(self) -> Mapping[str, object]: ...
-        def destroy_toxic(self, name: str) -> bool: ...
-        def disable(self) -> None: ...
-        def enable(self) -> None: ...
-        def destroy(self) -> bool: ...
-
-
 def _answer(endpoint: Endpoint) -> bool:
     _use(endpoint)
     from toxiproxy.api import APIConsumer
@@ -249,11 +272,7 @@ def _call(method: str, path: str, **content: object) -> requests.Response:
     if response.status_code == requests.codes.not_found:
         validate_response(response)  # raises the library's own NotFound
     if not response.ok:
-        _refused(method, path, response)
+        raise LinkError(
+            f"Toxiproxy answered {response.status_code} to {method} {path}: {response.text.strip()}"
+        )
     return response
-
-
-def _refused(method: str, path: str, response: requests.Response) -> NoReturn:
-    raise LinkError(
-        f"Toxiproxy answered {response.status_code} to {method} {path}: {response.text.strip()}"
-    )
