@@ -1,9 +1,9 @@
 """A trial's folder: enough to judge it again, offline.
 
-    trials/<id>/trial.json      plan, settings, checks
-                history.jsonl   every event, merged, in order
-                events/         what each process's probe wrote
-                logs/           what each process printed
+trials/<id>/trial.json      plan, settings, checks
+            history.jsonl   every event, merged, in order
+            events/         what each process's probe wrote
+            logs/           what each process printed
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import msgspec
@@ -26,9 +27,9 @@ EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
 class OneLine(click.Group):
     """Turns every error of ours, and click's own, into one line and exit status 3."""
 
-    def main(self, *args: object, **kwargs: object) -> None:  # type: ignore[override]
+    def main(self, args: Sequence[str] | None = None, **_: object) -> NoReturn:  # type: ignore[override]
         try:
-            sys.exit(super().main(*args, standalone_mode=False, **kwargs) or 0)  # type: ignore[arg-type]
+            sys.exit(super().main(args, prog_name="ackproof", standalone_mode=False) or 0)
         except click.exceptions.Abort:
             sys.exit(EXIT_INTERRUPTED)
         except click.ClickException as error:
@@ -204,8 +205,8 @@ def _show(record: RunRecord, folder: Path) -> None:
         console.print(line)
     if record.trials:
         console.print(study_table(record, console.width))
-    for line in record.not_run:
-        console.print(f"not run: {line}", markup=False, highlight=False)
+    for missed in record.not_run:
+        console.print(f"not run: {missed}", markup=False, highlight=False)
     console.print(headline(record.trials, record.duration_s), highlight=False)
     console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
 

@@ -18,6 +18,9 @@ from harness.model import BrokerView, Horizon, MessageId
 QUIET_S = 0.5
 """No event for this long: what is in flight between a broker and a worker has arrived."""
 
+TRANSIT_S = 4.0
+"""No event for this long: even a message that no worker was seen to receive is not on its
+way any more (a publisher's bytes in a socket, a slow poll's reply)."""
 GRACE_S = 5.0
 """Beyond the horizon, because a loaded machine is late too: late must not be called lost."""
 
@@ -64,28 +67,50 @@ def gave_up(drain: Drain) -> Settled | None:
     if drain.now_s - drain.idle_s > drain.horizon.seconds + GRACE_S:
         return Settled(f"idle for the redelivery horizon of {drain.horizon.seconds:.0f} s")
     if waited_s > drain.patience_s:
-        return Settled(f"no progress for {drain.patience_s:.0f} s, short of the horizon", False)
+        return Settled(
+            f"no progress for {drain.patience_s:.0f} s, short of the horizon", settled=False
+        )
     return None
 
 
 def decide(drain: Drain, view: BrokerView) -> Settled | None:
     """Whether the trial is over, given that no worker is busy."""
-    done = counting.completed(drain.history)
-    open_ones = [m for m, fate in counting.attempted(drain.history).items() if m not in done]
-    open_ones = [m for m in open_ones if counting.attempted(drain.history)[m] != "rejected"]
+    left = _unfinished(drain.history)
+    if view.total == 0 and not left:
+        return Settled("every message is completed, and the broker holds none")
+    if drain.now_s - drain.event_s < _quiet_needed_s(drain, left):
+        return None
     if view.total == 0:
-        if not open_ones:
-            return Settled("every message is completed, and the broker holds none")
-        if drain.now_s - drain.event_s >= QUIET_S:
-            return Settled(f"nobody holds the other {len(open_ones)} messages any more")
-        return None
-    if drain.now_s - drain.event_s < QUIET_S:
-        return None
+        return Settled(f"nobody holds the other {len(left)} messages any more")
     if not drain.live:
         return Settled(f"no worker is left, and the broker holds {view.total} messages")
-    if view.ready == 0:
-        return _all_come_back_too_late(drain, view)
-    return None
+    return _all_come_back_too_late(drain, view) if view.ready == 0 else None
+
+
+def _unfinished(history: History) -> list[MessageId]:
+    """Messages that may have been sent and have not been completed."""
+    done = counting.completed(history)
+    fates = counting.attempted(history)
+    return [m for m, fate in fates.items() if fate != "rejected" and m not in done]
+
+
+def _quiet_needed_s(drain: Drain, left: Iterable[MessageId]) -> float:
+    """How long nothing must have happened. A message whose last receiver is gone, or has
+    settled it, is not on its way to anybody; any other might be."""
+    gone_s = {event.role: event.mono_s for event in drain.history.of("connection_lost")}
+    for message in left:
+        life = drain.history.life(message)
+        received = [event for event in life if event.kind == "received"]
+        settled = [event for event in life if event.kind in {"acked", "rejected"}]
+        if not received:
+            return TRANSIT_S
+        last = received[-1]
+        forgotten = last.role not in drain.live or gone_s.get(last.role, 0.0) > last.mono_s
+        if not forgotten and not any(event.mono_s >= last.mono_s for event in settled):
+            return TRANSIT_S
+        if any(event.kind == "rejected" and event.data.get("requeue") for event in settled[-1:]):
+            return TRANSIT_S
+    return QUIET_S
 
 
 def _all_come_back_too_late(drain: Drain, view: BrokerView) -> Settled | None:

@@ -13,9 +13,10 @@ import secrets
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.managers import BaseManager
 from pathlib import Path
+from typing import cast
 
 from msgspec import Struct
 
@@ -33,19 +34,17 @@ class Recording:
         self.started: list[Process] = []
         self._runtime = LocalRuntime()
 
-    def start(  # noqa: PLR0913 - the protocol's signature
+    def start(
         self,
         name: str,
         command: Sequence[str],
         *,
-        env: dict[str, str],
+        env: Mapping[str, str],
         cwd: Path,
         log: Path,
         remove: Sequence[Path] = (),
     ) -> Process:
-        process = self._runtime.start(
-            name, command, env=env, cwd=cwd, log=log, remove=remove
-        )
+        process = self._runtime.start(name, command, env=env, cwd=cwd, log=log, remove=remove)
         self.started.append(process)
         return process
 
@@ -93,9 +92,7 @@ class Hall:
                 process.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _endpoint(
-        self, name: str, start: Callable[[Recording, Path], Endpoint]
-    ) -> Endpoint:
+    def _endpoint(self, name: str, start: Callable[[Recording, Path], Endpoint]) -> Endpoint:
         with self._locks[name]:
             known = self._endpoints.get(name)
             if known is None or self.exit_of(name, known.pid) is not None:
@@ -132,7 +129,7 @@ def serve(hall: Hall) -> Address:
     manager = Server(address=("127.0.0.1", 0), authkey=key.encode())
     server = manager.get_server()
     threading.Thread(target=server.serve_forever, name="ackproof-hall", daemon=True).start()
-    host, port = server.address
+    host, port = cast("tuple[str, int]", server.address)
     return Address(host=host, port=port, key=key)
 
 

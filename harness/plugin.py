@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -31,6 +32,8 @@ from harness.runtimes.local import die_with_parent
 from harness.scenario import Scenario
 from harness.trial import PROFILES, Plan, run_trial
 
+HOLDER = "ackproof-run"
+"""Name of the plugin object that knows the run: a Controller, or a TrialWorker."""
 RECORD, NOT_RUN, STOP = "ackproof_record", "ackproof_not_run", "ackproof_stop"
 """Keys of the user properties in which a test's report carries what came of its trials."""
 
@@ -65,9 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "canary: a scenario that must come out broken")
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
-        config.pluginmanager.register(TrialWorker(config, workerinput["ackproof"]), "ackproof-run")
+        config.pluginmanager.register(TrialWorker(workerinput["ackproof"]), HOLDER)
     else:
-        config.pluginmanager.register(Controller(config), "ackproof-run")
+        config.pluginmanager.register(Controller(config), HOLDER)
 
 
 def chosen(config: pytest.Config) -> tuple[list[str], list[str]]:
@@ -117,13 +120,16 @@ class Result:
         if self._measure or self.record.verdict is wanted:
             return
         why = "\n  ".join(self.record.reasons) or "every check holds"
-        pytest.fail(f"{self.record.id} is {self.record.verdict}, not {wanted}:\n  {why}", False)
+        told = f"{self.record.id} is {self.record.verdict}, not {wanted}:\n  {why}"
+        pytest.fail(told, pytrace=False)
 
 
 class RunTrial:
     """The ``run`` fixture: runs a scenario on the broker and profile of this test."""
 
-    def __init__(self, request: pytest.FixtureRequest, settings: RunSettings, services: HallServices) -> None:
+    def __init__(
+        self, request: pytest.FixtureRequest, settings: RunSettings, services: HallServices
+    ) -> None:
         self.broker, self.profile = request.param
         self._request = request
         self._settings = settings
@@ -150,11 +156,10 @@ class RunTrial:
 
 
 @pytest.fixture
-def run(request: pytest.FixtureRequest) -> Iterator[RunTrial]:
+def run(request: pytest.FixtureRequest) -> RunTrial:
     """Runs a Scenario and returns its Result."""
-    holder = request.config.pluginmanager.get_plugin("ackproof-run")
-    assert isinstance(holder, Controller | TrialWorker)
-    yield RunTrial(request, holder.settings, holder.services())
+    holder = cast("Controller | TrialWorker", request.config.pluginmanager.get_plugin(HOLDER))
+    return RunTrial(request, holder.settings, holder.services())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -179,12 +184,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 class TrialWorker:
     """In a pytest-xdist worker: the run's settings, and the hall from afar."""
 
-    def __init__(self, config: pytest.Config, told: str) -> None:
+    def __init__(self, told: str) -> None:
         self.settings = msgspec.json.decode(told, type=RunSettings)
         self._services: HallServices | None = None
         die_with_parent()
-        assert self.settings.hall is not None
-        self._hall = join(self.settings.hall)
+        self._hall = join(cast("Address", self.settings.hall))
 
     def services(self) -> HallServices:
         if self._services is None:
@@ -321,7 +325,7 @@ JOBS_PER_CORE = 5
 in booting workers (benchmarks/trial_cost.py); a few more keep the cores from idling."""
 
 
-def session(  # noqa: PLR0913 - the options of the command line, by name
+def session(
     files: Sequence[Path],
     *,
     brokers: Sequence[str],
@@ -379,7 +383,7 @@ class _Watcher:
         self._jobs = jobs
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        found = session.config.pluginmanager.get_plugin("ackproof-run")
+        found = session.config.pluginmanager.get_plugin(HOLDER)
         self.controller = found if isinstance(found, Controller) else None
         if self.controller is not None:
             self._progress.say(f"seed {self.controller.settings.seed}")

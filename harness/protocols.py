@@ -40,6 +40,7 @@ class Process(Protocol):
 
     def signal_group(self, signum: int) -> None:
         """To its whole process group."""
+
     def stop(self) -> None:
         """End the command and everything that came from it, now. Idempotent."""
 
@@ -149,13 +150,19 @@ Firing = Generator[float, None, Evidence]
 class Fault(Protocol):
     """Breaks one thing, proves that it did, and heals."""
 
-    kind: str
-    target: str
-    when: Trigger
-    kills: bool
-    """Whether it ends processes; then it must have cut off a task to have hit anything."""
-    needs_link: bool
-    """Whether the workers must reach the broker through a proxy."""
+    @property
+    def kind(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def when(self) -> Trigger: ...
+    @property
+    def kills(self) -> bool:
+        """Whether it ends processes; then it must have cut off a task to have hit anything."""
+
+    @property
+    def needs_link(self) -> bool:
+        """Whether the workers must reach the broker through a proxy."""
 
     def fire(self, stack: Stack, at: Event) -> Firing:
         """``at`` is the event that triggered it. Durations are bounded and in the plan."""

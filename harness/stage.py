@@ -261,7 +261,7 @@ class Stage:
                 work.resume_s = time.monotonic() + next(work.firing)
             except StopIteration as end:
                 self._finish(work, end.value)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - faults are anybody's code
                 # Whatever a fault stumbles over, its trial cannot be believed any more.
                 self.note("trial_error", why=f"the fault {work.fault.kind} failed: {error!r}")
                 self._finish(work, Evidence(landed=False, why_not=repr(error)))

@@ -5,6 +5,7 @@ A deadline is required everywhere, and a failure shows the last state seen.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import time
@@ -15,6 +16,7 @@ from typing import Protocol, TypeVar
 import psutil
 
 from harness.model import Exit, HarnessError, StartError
+from harness.processes import family
 
 T = TypeVar("T")
 
@@ -101,15 +103,13 @@ def wait_for_server(
 
 def _listens(pid: int, port: int) -> bool:
     """Whether this process, or one that came from it, listens on the TCP port."""
-    try:
-        leader = psutil.Process(pid)
-        return any(
-            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-            for process in (leader, *leader.children(recursive=True))
-            for connection in process.net_connections("tcp")
-        )
-    except psutil.NoSuchProcess:
-        return False
+    for member in family(pid):
+        # A helper of the server may end while we look.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for connection in psutil.Process(member).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+    return False
 
 
 def log_tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:

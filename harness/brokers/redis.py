@@ -135,15 +135,7 @@ class RedisLease:
 
     def _connect(self) -> client.Redis:
         if self._client is None:
-            import redis as client
-
-            self._client = client.Redis(
-                host=self.host,
-                port=self.port,
-                db=self._database,
-                socket_timeout=_ANSWER_S,
-                socket_connect_timeout=_ANSWER_S,
-            )
+            self._client = _client(self.host, self.port, self._database)
         return self._client
 
 
@@ -206,14 +198,28 @@ def _answering() -> Iterator[None]:
         raise NoAnswerError(f"redis does not answer: {error}") from error
 
 
-def _answer(endpoint: Endpoint) -> bool:
+def _client(host: str, port: int, database: int) -> client.Redis:
     import redis as client
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    with client.Redis(host=endpoint.host, port=endpoint.port, socket_timeout=1.0) as connection:
-        try:
+    return client.Redis(
+        host=host,
+        port=port,
+        db=database,
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=_ANSWER_S,
+        # By default it tries for seconds to reach a server that is gone.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _answer(endpoint: Endpoint) -> bool:
+    try:
+        with _client(endpoint.host, endpoint.port, 0) as connection, _answering():
             return bool(connection.ping())
-        except client.ConnectionError as error:
-            raise NotYetError(str(error)) from None
+    except NoAnswerError as error:
+        raise NotYetError(str(error)) from None
 
 
 def _counted(messages: Iterable[bytes]) -> list[Reading]:

@@ -1,7 +1,7 @@
 """Connection reset: every connection between the workers and the broker is cut.
 
     worker ──▶ Toxiproxy ──▶ broker      toxic reset_peer, until the connections are gone
-           ◀──╳──    ──╳──▶
+           ◀──X──    ──X──▶
 
 What Toxiproxy 2.12 really does (tests/contracts/test_link.py): a connection that is open
 already is cut with the next bytes that flow on it, and those bytes are lost; both sides see
@@ -36,6 +36,7 @@ class Reset(Struct, frozen=True):
     when: Trigger
 
     def fire(self, stack: Stack, at: Event) -> Firing:
+        del at  # every connection, whoever's task it was
         link = stack.need_link()
         before = link.connections()
         unanswered_before = link.counters()["received_upstream_ended"]

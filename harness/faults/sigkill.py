@@ -36,7 +36,8 @@ class Sigkill(Struct, frozen=True):
     def fire(self, stack: Stack, at: Event) -> Firing:
         worker = stack.worker(at.role)
         main = stack.main_pid(at.role)
-        victims = {"child": [at.pid], "main": family(main), "worker": family(worker.pid)}[self.target]
+        doomed = {"child": [at.pid], "main": family(main), "worker": family(worker.pid)}
+        victims = doomed[self.target]
         killed_mono_s = time.monotonic()
         if self.target == "worker":
             worker.signal_group(signal.SIGKILL)

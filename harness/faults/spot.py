@@ -39,7 +39,7 @@ class Spot(Struct, frozen=True):
         yield self.notice_s
         ended_early = worker.poll()
         if ended_early is not None:
-            why = f"the worker ended by itself within its notice of {self.notice_s:g} s ({ended_early})"
+            why = f"the worker ended within its notice of {self.notice_s:g} s ({ended_early})"
             return Evidence(landed=False, facts={"notice_s": self.notice_s}, why_not=why)
         victims = family(worker.pid)
         killed_mono_s = time.monotonic()

@@ -30,6 +30,7 @@ class Stall(Struct, frozen=True):
     when: Trigger
 
     def fire(self, stack: Stack, at: Event) -> Firing:
+        del at  # the whole link, whoever's task it was
         link = stack.need_link()
         before = link.connections()
         link.freeze()

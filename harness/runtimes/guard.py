@@ -8,13 +8,16 @@ end of the guard's stdin: when the harness dies, *however* it dies, the kernel c
 end, the guard reads end-of-file and kills everything that came from the command. On Linux
 the guard is a child subreaper, so a process that daemonised itself (epmd) is its child too
 and cannot slip away; and the command dies with the guard (parent-death signal), should the
-guard itself be killed.
+guard itself be killed. Elsewhere the command's process group is all that can be reached.
 
-Argument: one JSON object ``{"command": [...], "cwd": "...", "log": "...", "remove": [...]}``.
-Prints one JSON line an event: ``{"started": pid}``, ``{"failed": "why"}``,
+Argument: one JSON object, the fields of ``Spec``. Prints one JSON line an event:
+``{"started": pid}``, ``{"failed": "why"}``,
 ``{"exit": pid, "status": n|null, "signal": n|null, "mono_s": t}``.
 """
 
+from __future__ import annotations
+
+import contextlib
 import json
 import os
 import select
@@ -22,10 +25,25 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LINUX = sys.platform.startswith("linux")
+ONLY_END_OF_FILE_ENDS_A_GUARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AS_IN_A_NEW_PROCESS = (*ONLY_END_OF_FILE_ENDS_A_GUARD, signal.SIGCHLD, signal.SIGPIPE)
+
+
+class Spec(NamedTuple):
+    """What to run. ``env`` names the variables the command may see; the guard has their
+    values, and perhaps more: Python sets ``LC_CTYPE`` for itself."""
+
+    command: list[str]
+    cwd: str
+    log: str
+    env: list[str]
+    remove: list[str]
 
 
 def _prctl(option: int, value: int) -> None:
@@ -36,40 +54,46 @@ def _prctl(option: int, value: int) -> None:
 
 def _say(**message: object) -> None:
     """Report to the harness; it may be gone, and then nobody needs the report."""
-    try:
+    with contextlib.suppress(OSError):
         os.write(1, json.dumps(message).encode() + b"\n")
-    except OSError:
-        pass
 
 
-def _exec(spec: dict, failure_fd: int) -> None:
+def _exec(spec: Spec, guard: int, failure_fd: int) -> None:
     """In the child: lead a session of its own, log to a file, become the command."""
     try:
         os.setsid()
         if LINUX:
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != guard:
+                return  # it died before it could be watched
         signal.set_wakeup_fd(-1)
-        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        for signum in AS_IN_A_NEW_PROCESS:
             signal.signal(signum, signal.SIG_DFL)
-        log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.chdir(spec["cwd"])
-        os.execvp(spec["command"][0], spec["command"])
+        os.chdir(spec.cwd)
+        for name in set(os.environ).difference(spec.env):
+            del os.environ[name]
+        os.execvp(spec.command[0], spec.command)  # noqa: S606 - no shell is the point
     except OSError as error:
-        os.write(failure_fd, f"{error.strerror}: {error.filename}".encode())
+        # exec does not say what it could not find.
+        os.write(failure_fd, f"{error.strerror}: {error.filename or spec.command[0]}".encode())
+    except BaseException as error:  # noqa: BLE001 - an empty command, a NUL in a word
+        os.write(failure_fd, f"{error}: {spec.command}".encode())
     finally:
         os._exit(127)
 
 
-def _start(spec: dict) -> "int | None":
+def _start(spec: Spec) -> int | None:
     """Fork and exec; None (and a report) when the command cannot be executed."""
     failure_read, failure_write = os.pipe()  # close-on-exec: end-of-file means success
+    guard = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _exec(spec, failure_write)
+        _exec(spec, guard, failure_write)
     os.close(failure_write)
     failure = os.read(failure_read, 4096)
     os.close(failure_read)
@@ -81,7 +105,7 @@ def _start(spec: dict) -> "int | None":
     return pid
 
 
-def _reap() -> bool:
+def _reap(ended: set[int]) -> bool:
     """Collect and report every child that ended; False once there is no child left."""
     while True:
         try:
@@ -90,49 +114,50 @@ def _reap() -> bool:
             return False
         if pid == 0:
             return True
+        ended.add(pid)
         ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         _say(exit=pid, status=code, signal=ended_by, mono_s=time.monotonic())
 
 
-def _children() -> "list[int]":
+def _children() -> list[int]:
     """Pids whose parent is this guard: orphans arrive here, being re-parented to it."""
-    me, found = str(os.getpid()), []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    me = str(os.getpid())
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                with open(f"/proc/{entry}/stat") as stat:
-                    fields = stat.read().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
             except OSError:
                 continue
             if fields[1] == me and fields[0] != "Z":
-                found.append(int(entry))
+                found.append(int(entry.name))
     return found
 
 
-def _end(leader: int) -> None:
+def _end(leader: int, ended: set[int]) -> None:
     """Kill until nothing is left: each death hands its own children to this guard."""
-    while _reap():
-        victims = _children() if LINUX else []
-        try:
-            os.killpg(leader, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-        for pid in victims:
-            try:
+    while True:
+        # Once the leader is collected its number may be somebody else's. Where there is no
+        # subreaper the group is all there is, and this comes right after the collection.
+        if leader not in ended or not LINUX:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader, signal.SIGKILL)
+        if not _reap(ended):
+            return
+        for pid in _children() if LINUX else []:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         time.sleep(0.002)
 
 
-def _watch() -> None:
+def _watch(ended: set[int]) -> None:
     """Until the harness lets go (end-of-file) or the last child is gone."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)
-    while _reap():
+    while _reap(ended):
         ready, _, _ = select.select([0, wake_read], [], [], 5.0)
         if wake_read in ready:
             os.read(wake_read, 512)
@@ -141,16 +166,17 @@ def _watch() -> None:
 
 
 def main() -> int:
-    spec = json.loads(sys.argv[1])
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)  # only end-of-file ends a guard
+    spec = Spec(**json.loads(sys.argv[1]))
+    for signum in ONLY_END_OF_FILE_ENDS_A_GUARD:
+        signal.signal(signum, signal.SIG_IGN)
     if LINUX:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
     leader = _start(spec)
     if leader is not None:
-        _watch()
-        _end(leader)
-    for folder in spec.get("remove", []):
+        ended: set[int] = set()
+        _watch(ended)
+        _end(leader, ended)
+    for folder in spec.remove:
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if leader is not None else 127
 

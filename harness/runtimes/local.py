@@ -34,8 +34,13 @@ class LocalProcess:
 
     def poll(self) -> Exit | None:
         """How the command ended; None while it runs."""
-        self._listen(0.0)
-        return next((ended for ended in self._exits if ended.pid == self.pid), None)
+        known = self._ending()
+        if known is None and self._guard.poll() is not None:
+            known = self._ending()
+            if known is None:  # nobody could report: the guard was killed, and this with it
+                known = Exit(self.pid, None, int(signal.SIGKILL), time.monotonic())
+                self._exits.append(known)
+        return known
 
     def exits(self) -> Sequence[Exit]:
         """Every direct child of the guard known to have ended: the command, and orphans of it."""
@@ -55,30 +60,35 @@ class LocalProcess:
                 os.killpg(self.pid, signum)
 
     def stop(self) -> None:
-        if self._guard.stdin is None or self._guard.stdin.closed:
+        """End everything. Idempotent, also when it was interrupted half-way."""
+        stdin, stdout = self._guard.stdin, self._guard.stdout
+        if stdin is None or stdout is None or stdout.closed:
             return
-        self._guard.stdin.close()  # the guard reads end-of-file, and ends everything
+        stdin.close()  # the guard reads end-of-file, and ends everything
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self._guard.poll() is None and time.monotonic() < deadline:
             self._listen(0.05)
         if self._guard.poll() is None:
             self._guard.kill()
             self._guard.wait()
-        self._listen(0.0)
-        if self._guard.stdout is not None:
-            self._guard.stdout.close()
+        self.poll()
+        stdout.close()
 
     def wait_started(self) -> None:
         """Until the guard says that the command runs. Raises StartError."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.pid and not self._failure:
-            if self._guard.poll() is not None or time.monotonic() > deadline:
-                self._failure = self._failure or "its guard ended before it started"
+            over = self._guard.poll() is not None or time.monotonic() > deadline
+            self._listen(0.0 if over else 0.5)  # its last words, even if it is over
+            if over:
                 break
-            self._listen(0.5)
-        if self._failure:
-            self.stop()
-            raise StartError(f"cannot start {self.name}: {self._failure}")
+        if not self.pid:
+            why = self._failure or "its guard ended, or was silent, before it started"
+            raise StartError(f"cannot start {self.name}: {why}")
+
+    def _ending(self) -> Exit | None:
+        self._listen(0.0)
+        return next((ended for ended in self._exits if ended.pid == self.pid), None)
 
     def _listen(self, timeout_s: float) -> None:
         out = self._guard.stdout
@@ -130,6 +140,7 @@ class LocalRuntime:
             "command": list(command),
             "cwd": str(cwd),
             "log": str(log),
+            "env": sorted(env),
             "remove": [str(folder) for folder in remove],
         }
         guard = subprocess.Popen(
@@ -140,7 +151,11 @@ class LocalRuntime:
             start_new_session=True,  # Ctrl-C at the terminal is for the harness alone
         )
         process = LocalProcess(name, guard, log)
-        process.wait_started()
+        try:
+            process.wait_started()
+        except BaseException:  # also Ctrl-C: nobody else knows of it yet
+            process.stop()
+            raise
         return process
 
 

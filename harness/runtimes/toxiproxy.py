@@ -164,9 +164,9 @@ class ProxyLink:
         up to the moment: ended connections by Toxiproxy, open ones by the kernel; they are
         absent where the kernel does not tell (macOS). Those ending in ``_ended`` are
         Toxiproxy's own four, of ended connections alone: the kernel does not tell which of
-        the connections to a broker belongs to which link.
+        the connections to a broker belongs to which link. They stand still while the link is
+        frozen, for Toxiproxy does not answer then.
         """
-        _use(self._server)
         now = self._ended()
         with contextlib.suppress(OSError):
             open_now = tcp_info.connections(self.port)
@@ -191,6 +191,7 @@ class ProxyLink:
         """Close the link and all its connections. Idempotent; silent when the server is gone."""
         from toxiproxy.exceptions import NotFound
 
+        self.thaw()  # a frozen server would not answer
         with contextlib.suppress(NotFound, LinkError):
             self._proxy().destroy()
 
@@ -207,9 +208,11 @@ class ProxyLink:
     def _ended(self) -> dict[str, int]:
         from toxiproxy.api import APIConsumer
 
-        counts = {
-            f"{what}_{stream}_ended": 0 for what in ("received", "sent") for stream in _STREAMS
-        }
+        names = [f"{what}_{stream}_ended" for what in ("received", "sent") for stream in _STREAMS]
+        if self.frozen():
+            return {name: self._most.get(name, 0) for name in names}
+        _use(self._server)
+        counts = dict.fromkeys(names, 0)
         for line in APIConsumer.get("/metrics").text.splitlines():
             if metric := _METRIC.match(line):
                 labels = dict(_LABEL.findall(metric[2]))

@@ -18,8 +18,8 @@ from harness.record import TrialRecord
 from harness.scenario import Scenario
 
 MID_TASK = step("effect", nth=1)
-ACKS_LATE: Settings = {"task_acks_late": True, "worker_prefetch_multiplier": 1}
-REJECT: Settings = {**ACKS_LATE, "task_reject_on_worker_lost": True}
+ACKS_LATE: dict[str, object] = {"task_acks_late": True, "worker_prefetch_multiplier": 1}
+REJECT: dict[str, object] = {**ACKS_LATE, "task_reject_on_worker_lost": True}
 
 
 def every_broker(test: Callable[..., None]) -> Callable[..., None]:
@@ -40,7 +40,11 @@ def concluded(result: Result, wanted: Outcome) -> TrialRecord:
     return record
 
 
-def killing(target: str, *, tasks: int = 4, **settings: object) -> Scenario:
+def visible_again_after(timeout_s: int) -> dict[str, object]:
+    return {"broker_transport_options": {"visibility_timeout": timeout_s}}
+
+
+def killing(target: str, settings: Settings, *, tasks: int = 4) -> Scenario:
     return Scenario(
         tasks=tasks,
         task_duration_s=1.0,
@@ -54,37 +58,36 @@ def killing(target: str, *, tasks: int = 4, **settings: object) -> Scenario:
 @every_broker
 def test_k1_acks_early_child_killed_is_lost(run: RunTrial) -> None:
     """K1: acknowledged before it ran, the task dies with its child; the others complete."""
-    counts = concluded(run(killing("child")), Outcome.BROKEN).counts
+    counts = concluded(run(killing("child", {})), Outcome.BROKEN).counts
     assert (counts.lost, counts.completed, counts.duplicate_executions) == (1, 3, 0)
 
 
 @every_broker
 def test_k2_acks_late_alone_child_killed_is_lost(run: RunTrial) -> None:
     """K2: late acknowledgement alone acknowledges the failure of a lost child."""
-    counts = concluded(run(killing("child", **ACKS_LATE)), Outcome.BROKEN).counts
+    counts = concluded(run(killing("child", ACKS_LATE)), Outcome.BROKEN).counts
     assert (counts.lost, counts.completed, counts.duplicate_executions) == (1, 3, 0)
 
 
 @every_broker
 def test_k3_reject_on_worker_lost_runs_again(run: RunTrial) -> None:
     """K3: rejected and requeued, the task starts twice and ends once."""
-    counts = concluded(run(killing("child", **REJECT)), Outcome.HOLDS).counts
+    counts = concluded(run(killing("child", REJECT)), Outcome.HOLDS).counts
     assert (counts.lost, counts.completed, counts.duplicate_executions) == (0, 4, 1)
 
 
 @only("rabbitmq")
 def test_k6_rabbitmq_redelivers_at_once(run: RunTrial) -> None:
     """K6: RabbitMQ notices the dead connection and redelivers: two starts, one end."""
-    counts = concluded(run(killing("main", **ACKS_LATE)), Outcome.HOLDS).counts
+    counts = concluded(run(killing("main", ACKS_LATE)), Outcome.HOLDS).counts
     assert (counts.lost, counts.stranded, counts.duplicate_executions) == (0, 0, 1)
 
 
 @every_broker
 def test_k7_acks_early_main_killed_is_lost_and_stays_started(run: RunTrial, tmp_path: Path) -> None:
     """K7: lost, and the result says STARTED for ever."""
-    scenario = killing(
-        "main", tasks=1, result_backend=f"file://{tmp_path}", task_track_started=True
-    )
+    results = {"result_backend": f"file://{tmp_path}", "task_track_started": True}
+    scenario = killing("main", results, tasks=1)
     counts = concluded(run(scenario), Outcome.BROKEN).counts
     assert (counts.lost, counts.stranded, counts.completed) == (1, 0, 0)
     (result,) = tmp_path.glob("celery-task-meta-*")
@@ -95,7 +98,7 @@ def test_k7_acks_early_main_killed_is_lost_and_stays_started(run: RunTrial, tmp_
 def test_k8_redis_message_of_a_killed_worker_is_stranded_not_lost(run: RunTrial) -> None:
     """K8: with a visibility timeout of an hour it comes back after it, and at most one
     restore pass (100 s) later; it is not lost."""
-    scenario = killing("main", **ACKS_LATE, broker_transport_options={"visibility_timeout": 3600})
+    scenario = killing("main", ACKS_LATE | visible_again_after(3600))
     record = concluded(run(scenario), Outcome.BROKEN)
     assert (record.counts.lost, record.counts.stranded) == (0, 1)
     (left,) = record.stranded
@@ -120,9 +123,7 @@ def test_k14_control_a_child_a_task_runs_each_once(run: RunTrial) -> None:
 @only("sqs")
 def test_s1_sqs_redelivers_after_the_visibility_timeout(run: RunTrial) -> None:
     """S1: SQS gives the message out again once its visibility timeout has passed."""
-    visible_again_s = 4
-    options = {"visibility_timeout": visible_again_s}
-    scenario = killing("main", **ACKS_LATE, broker_transport_options=options)
+    scenario = killing("main", ACKS_LATE | visible_again_after(4))
     record = concluded(run(scenario), Outcome.HOLDS)
     assert (record.counts.lost, record.counts.duplicate_executions) == (0, 1)
 

@@ -40,13 +40,13 @@ class _Loader(Loader):
     def __init__(self, real):
         self._real = real
 
-    def __getattr__(self, name):
-        return getattr(self._real, name)  # resource readers, get_source and the like
-
     def create_module(self, spec):
         return self._real.create_module(spec)
 
     def exec_module(self, module):
+        # From here on the module is as if we had not been there: readers of its resources
+        # and of its source ask its loader.
+        module.__spec__.loader = module.__loader__ = self._real
         self._real.exec_module(module)
         for hook in _hooks.pop(module.__name__, ()):
             hook(module)

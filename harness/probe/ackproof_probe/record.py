@@ -27,7 +27,8 @@ os.register_at_fork(after_in_child=_name_file)
 
 
 def record(kind, task_id="", retries=0, task="", **data):
-    """Append one event. Never raises: the app must not notice a full disk."""
+    """Append one event. Never raises: the app must not notice a full disk, nor a value that
+    nobody can write down."""
     global _missed
     if _missed:
         data["events_missed_before"] = _missed
@@ -37,18 +38,46 @@ def record(kind, task_id="", retries=0, task="", **data):
         "mono_s": time.monotonic(),
         "pid": os.getpid(),
         "role": _role,
-        "task_id": task_id or "",
+        "task_id": str(task_id or ""),
         "retries": retries or 0,
         "task": task or "",
         "data": data,
     }
-    line = json.dumps(event, default=repr, separators=(",", ":")).encode() + b"\n"
     try:
-        descriptor = os.open(_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, line)
-            _missed = 0
-        finally:
-            os.close(descriptor)
+        _append(_encode(event))
+        _missed = 0
     except OSError:
         _missed += 1
+
+
+def _encode(event):
+    """One line of strict JSON in UTF-8: no NaN, no half of a surrogate pair."""
+    try:
+        text = json.dumps(
+            event, default=_repr, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+    except Exception:  # a key that is no string, NaN, a circle
+        missed = event["data"].get("events_missed_before")
+        event["data"] = {name: _repr(value) for name, value in event["data"].items()}
+        if missed:
+            event["data"]["events_missed_before"] = missed
+        text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _repr(value):
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+
+
+def _append(line):
+    descriptor = os.open(_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        written = os.write(descriptor, line)
+        if written < len(line):  # the disk is full: half a line would spoil the next one
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError("no space for the whole line")
+    finally:
+        os.close(descriptor)

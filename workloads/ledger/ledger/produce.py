@@ -1,6 +1,6 @@
 """The producer: publishes orders to be charged.
 
-    python -m ledger.produce --tasks 12 --duration 0.8 --variant naive
+python -m ledger.produce --tasks 12 --duration 0.8 --variant naive
 """
 
 import argparse

@@ -42,12 +42,12 @@ class Relay:
                 waiting.register(end, selectors.EVENT_READ)
             while True:
                 for key, _ in waiting.select():
-                    end = key.fileobj
-                    assert isinstance(end, socket.socket)
-                    data = end.recv(65536)
+                    source = key.fileobj
+                    assert isinstance(source, socket.socket)
+                    data = source.recv(65536)
                     if not data:
                         return
-                    other[end].sendall(data)
+                    other[source].sendall(data)
 
     def close_cleanly(self) -> None:
         """FIN in both directions: what a peer that closes in good order sends."""
