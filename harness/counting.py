@@ -111,7 +111,7 @@ def held(history: History) -> dict[MessageId, Held]:
     by_worker = {
         run.message: Held(run.message.task_id, run.message.retries, "worker", None, "still running")
         for run in history.executions
-        if run.finished_s is None and run.end_s(float("inf")) > history.end_s
+        if run.end_s(float("inf")) > history.end_s
     }
     return {**by_worker, **by_broker}
 
@@ -284,10 +284,9 @@ def _by_redelivery(history: History, run: Execution) -> bool:
     fresh = [event for event in mine if event.mono_s >= began_s] or mine[-1:]
     runs = [one for one in history.executions_of[run.message] if one.role == run.role]
     nth = [one for one in runs if one.started_s >= began_s].index(run)
-    if not fresh:  # its receipt was not written
+    if nth >= len(fresh):  # its receipt was not written: only an earlier run shows it
         return history.executions_of[run.message][0] is not run
-    receipt = fresh[min(nth, len(fresh) - 1)]
-    return receipt is not received[0] or bool(receipt.data.get("redelivered"))
+    return fresh[nth] is not received[0] or bool(fresh[nth].data.get("redelivered"))
 
 
 def _last_break_s(history: History, run: Execution) -> float:

@@ -21,7 +21,7 @@ from typing import cast
 from msgspec import Struct
 
 from harness import brokers
-from harness.model import Endpoint, Exit, Settings
+from harness.model import Endpoint, Exit, Settings, StartError
 from harness.protocols import Lease, Link, Process
 from harness.runtimes import toxiproxy
 from harness.runtimes.local import LocalRuntime
@@ -32,6 +32,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.started: list[Process] = []
+        self.closed = False
         self._runtime = LocalRuntime()
 
     def start(
@@ -46,7 +47,21 @@ class Recording:
     ) -> Process:
         process = self._runtime.start(name, command, env=env, cwd=cwd, log=log, remove=remove)
         self.started.append(process)
+        if self.closed:
+            process.stop()
+            raise StartError(f"{name} is not needed any more")
         return process
+
+    def close(self) -> None:
+        """End all that was started, and whatever is being started now. Idempotent."""
+        self.closed = True
+        for process in self.started:
+            process.stop()
+
+
+START_TRIES = 2
+"""A port that was free when it was chosen may be taken when the server comes to it."""
+CLOSE_TIMEOUT_S = 2.0
 
 
 class Hall:
@@ -58,6 +73,8 @@ class Hall:
         self._runtimes: dict[str, Recording] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._numbers = itertools.count()
+        self._folders = itertools.count()
+        self._closed = False
         self.users: set[int] = set()
         """Pids of the pytest-xdist workers that use the hall."""
 
@@ -86,10 +103,14 @@ class Hall:
         return {name: endpoint.version for name, endpoint in sorted(self._endpoints.items())}
 
     def close(self) -> None:
-        """End every server and delete its data. Idempotent."""
-        for runtime in self._runtimes.values():
-            for process in runtime.started:
-                process.stop()
+        """End every server, keep its log, and delete its data. Idempotent."""
+        self._closed = True
+        for name, runtime in list(self._runtimes.items()):
+            runtime.close()
+            # A server that was just being started sees that it has ended, and gives up.
+            if self._locks[name].acquire(timeout=CLOSE_TIMEOUT_S):
+                self._locks[name].release()
+            runtime.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _endpoint(self, name: str, start: Callable[[Recording, Path], Endpoint]) -> Endpoint:
@@ -97,10 +118,23 @@ class Hall:
             known = self._endpoints.get(name)
             if known is None or self.exit_of(name, known.pid) is not None:
                 runtime = self._runtimes.setdefault(name, Recording())
-                folder = self._folder / f"{name}-{len(runtime.started)}"
-                folder.mkdir(parents=True)
-                self._endpoints[name] = start(runtime, folder)
+                self._endpoints[name] = self._started(name, runtime, start)
             return self._endpoints[name]
+
+    def _started(
+        self, name: str, runtime: Recording, start: Callable[[Recording, Path], Endpoint]
+    ) -> Endpoint:
+        for left in reversed(range(START_TRIES)):
+            if self._closed:
+                raise StartError("the run is over")
+            folder = self._folder / f"{name}-{next(self._folders)}"
+            folder.mkdir(parents=True)
+            try:
+                return start(runtime, folder)
+            except StartError:
+                if not left:
+                    raise
+        raise AssertionError("it returns or raises")
 
 
 class Address(Struct, frozen=True):
@@ -169,7 +203,11 @@ class HallServices:
     def link(self, name: str, host: str, port: int, folder: Path) -> Link:
         process, endpoint = toxiproxy.start(self.runtime, folder)
         self._proxies[name] = process
-        return toxiproxy.create(endpoint, name, host, port)
+        try:
+            return toxiproxy.create(endpoint, name, host, port)
+        except BaseException:
+            self.drop_link(name)
+            raise
 
     def drop_link(self, name: str) -> None:
         self._proxies.pop(name).stop()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,13 +17,14 @@ from pathlib import Path
 
 from harness.follower import Follower
 from harness.history import History
-from harness.model import MARKER_TASK, Event, Evidence, Settings, StartError
+from harness.model import MARKER_TASK, Event, Evidence, HarnessError, Settings, StartError
 from harness.processes import alive
 from harness.protocols import Fault, Firing, Lease, Link, Process, Runtime
 from harness.scenario import Scenario
 from harness.workload import Workload
 
 TICK_S = 0.02
+SERVER_LOOK_S = 1.0
 STEP_EVENTS = {"published": "publish_ok"}
 """Steps whose event has another name; every other step is called as its event."""
 SPARE_WORKERS = 5
@@ -39,7 +42,9 @@ class Stage:
         link: Link | None,
         settings: Settings,
         folder: Path,
+        server_ended: Callable[[], str] = str,
     ) -> None:
+        """``server_ended`` says how the broker's server ended; empty while it runs."""
         self.scenario = scenario
         self.workload = workload
         self.lease = lease
@@ -58,6 +63,8 @@ class Stage:
         self._counts: dict[str, int] = {}
         self._at_work: list[_AtWork] = []
         self._release = ExitStack()
+        self._server_ended = server_ended
+        self._asked_server_s = time.monotonic()
         self._last_look_s = time.monotonic()
         self.progress_s = time.monotonic()
         self.last_probe_event_s = time.monotonic()
@@ -159,7 +166,17 @@ class Stage:
 
     def _start(self, name: str, command: list[str], env: Mapping[str, str]) -> Process:
         log = self.folder / "logs" / f"{name}.log"
-        process = self._runtime.start(name, command, env=env, cwd=self.workload.folder, log=log)
+        # A worker that is killed cannot delete its temporary files (billiard's `pymp-*`). Not
+        # below the trial's own folder: paths of Unix sockets must be short.
+        temp = Path(tempfile.gettempdir()) / f"ackproof-{secrets.token_hex(8)}"
+        process = self._runtime.start(
+            name,
+            command,
+            env={**env, "TMPDIR": str(temp)},
+            cwd=self.workload.folder,
+            log=log,
+            remove=[temp],
+        )
         self._release.callback(process.stop)
         return process
 
@@ -191,7 +208,11 @@ class Stage:
     # -- the heartbeat -------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Let a moment pass, and attend to everything that happened in it."""
+        """Let a moment pass, and attend to everything that happened in it.
+
+        Raises HarnessError when the broker's server died, which no fault did to it.
+        """
+        self._look_at_server()
         fresh = self._follower.poll()
         self._add(fresh)
         self._notice_deaths()
@@ -218,6 +239,14 @@ class Stage:
     def faults_done(self) -> bool:
         """Whether no fault is at work, and none will be: its trigger can no longer come."""
         return not self._at_work
+
+    def _look_at_server(self) -> None:
+        if time.monotonic() < self._asked_server_s + SERVER_LOOK_S:
+            return
+        self._asked_server_s = time.monotonic()
+        ended = self._server_ended()
+        if ended:
+            raise HarnessError(ended)
 
     def _notice_deaths(self) -> None:
         seen_alive_s, self._last_look_s = self._last_look_s, time.monotonic()

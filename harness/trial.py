@@ -43,7 +43,8 @@ BASELINE_TIMEOUT_S = 90.0
 PRODUCER_TIMEOUT_S = 90.0
 EFFECTS_TIMEOUT_S = 30.0
 VIEW_EVERY_S = 0.15
-LOG_LINES = 12
+LOG_LINES = 4
+LOG_LINE_LENGTH = 300
 
 HARDENED: Settings = {
     "task_acks_late": True,
@@ -93,7 +94,12 @@ def run_trial(
         release.callback(lease.release)
         link = _link(plan, scenario, lease, services, release, folder)
         settings = compose(plan, scenario, lease, services)
-        stage = Stage(scenario, workload, services.runtime, lease, link, settings, folder)
+
+        def ended() -> str:
+            how = services.died(plan.broker)
+            return f"the {plan.broker} server died by itself: {how}" if how else ""
+
+        stage = Stage(scenario, workload, services.runtime, lease, link, settings, folder, ended)
         release.callback(stage.stop)
         stage.note(
             "trial",
@@ -107,13 +113,14 @@ def run_trial(
             producer = _publish(stage)  # 4. publish
             _until_settled(stage, producer, horizon)  # 5. fire  6. heal  7. drain
             _collect(stage)  # 8. collect
-        except StartError:
-            raise
         except HarnessError as error:
-            stage.note("trial_error", why=str(error))
-        ended = services.died(plan.broker)
-        if ended:
-            stage.note("trial_error", why=f"the {plan.broker} server died by itself: {ended}")
+            # Where the server is gone, a worker that ended says nothing about the app.
+            if isinstance(error, StartError) and not ended():
+                raise
+            if str(error) != ended():
+                stage.note("trial_error", why=str(error))
+        if ended():
+            stage.note("trial_error", why=ended())
         stage.stop()
         bundle.write(folder, plan, scenario, settings, stage.live_settings, stage.history())
     return judged(folder)  # 9. judge
@@ -221,18 +228,27 @@ def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
     if ended is not None and ended.status != 0:
         stage.note("trial_error", why=f"the producer failed ({ended}): {last_lines(producer.log)}")
     stage.tick_until(stage.faults_done, float("inf"))  # each is bounded by its own plan
+    stage.busy_s = time.monotonic()  # idleness counts from here
     settled: drain.Settled | None = None
     while settled is None:
         stage.tick()
-        if not stage.faults_done():
+        if _busy(stage, horizon):
+            settled = drain.gave_up(_drain(stage, horizon))
             continue
+        view = _look(stage)
+        # The look took time, and something may have arrived meanwhile.
         now = _drain(stage, horizon)
-        if drain.busy(now):
-            stage.busy_s = now.now_s
-        settled = drain.gave_up(now)
-        if settled is None and stage.busy_s < now.now_s:
-            settled = drain.decide(now, _look(stage))
+        if not _busy(stage, horizon):
+            settled = drain.decide(now, view) or drain.gave_up(now)
     stage.note("drain_ended", why=settled.why, settled=settled.settled)
+
+
+def _busy(stage: Stage, horizon: Horizon) -> bool:
+    """Whether a fault or a worker is at work; remembers when that was last so."""
+    busy = not stage.faults_done() or drain.busy(_drain(stage, horizon))
+    if busy:
+        stage.busy_s = time.monotonic()
+    return busy
 
 
 def _drain(stage: Stage, horizon: Horizon) -> drain.Drain:
@@ -244,7 +260,7 @@ def _drain(stage: Stage, horizon: Horizon) -> drain.Drain:
         now_s=time.monotonic(),
         now_at_s=time.time(),
         progress_s=stage.progress_s,
-        idle_s=stage.busy_s,
+        idle_s=max(stage.busy_s, stage.progress_s),
         event_s=stage.last_probe_event_s,
     )
 
@@ -306,17 +322,32 @@ def overridden(asked: Settings, live: Settings) -> list[str]:
 
 
 def last_lines(log: Path) -> str:
-    """The end of a log, in one line."""
+    """What the end of a log says, in one line: of a traceback, its exception."""
     try:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         return "no log"
-    return " | ".join(line.strip() for line in lines[-LOG_LINES:]) or "an empty log"
+    told: list[str] = []
+    for line in reversed(lines):
+        if told and (line[:1].isspace() or line.startswith("Traceback ")):
+            break
+        if line.strip():
+            told.insert(0, line.strip()[:LOG_LINE_LENGTH])
+        if len(told) == LOG_LINES:
+            break
+    return " | ".join(told) or "an empty log"
+
+
+def shown(path: Path) -> str:
+    """As seen from the working folder, where that is shorter."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _ended_at_start(stage: Stage, name: str) -> str:
     process = stage.workers[name]
-    return f"{name} ended at start ({process.poll()}): {last_lines(process.log)}"
+    said = f"{name} ended at start ({process.poll()}): {last_lines(process.log)}"
+    return f"{said} (all of it: {shown(process.log)})"
 
 
 def _not_met(stage: Stage, names: set[str]) -> str:

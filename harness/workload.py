@@ -17,6 +17,9 @@ from harness.model import UsageError
 
 BUNDLED = Path(__file__).with_name("bundled")
 SOURCE = Path(__file__).parent.parent
+KEPT_BACK = ("PYTEST_", "AWS_")
+"""Environment that trials do not see: AWS credentials and profiles could lead them to a
+service that is not ours. A workload that needs some sets them in its ``[env]``."""
 PROBE = Path(__file__).with_name("probe")
 
 

@@ -396,7 +396,10 @@ def test_no_descriptor_leaks(start: Start, tmp_path: Path) -> None:
 
     def only_three() -> bool:  # while it loads, the command has its libraries open
         entries = Path(f"/proc/{process.pid}/fd").iterdir()
-        opened = {int(entry.name): os.readlink(entry) for entry in entries}
+        try:
+            opened = {int(entry.name): str(entry.readlink()) for entry in entries}
+        except FileNotFoundError:
+            return False
         return opened == {0: "/dev/null", 1: log, 2: log}
 
     until(only_three, "more than three descriptors")

@@ -433,8 +433,26 @@ def test_a_run_whose_receipt_was_not_written() -> None:
     """Then only an earlier run shows that this one came of a redelivery."""
     story = Story(late_after_s=3).publish("a").started("a").dies(pid=11).wait(60)
     assert story.started("a", pid=12).finished("a", pid=12).ends().counts().late == 1
+    story = Story(late_after_s=3).publish("a").received("a").started("a").dies(pid=11).wait(60)
+    assert story.started("a", pid=12).finished("a", pid=12).ends().counts().late == 1
     story = Story(late_after_s=3).publish("a").wait(60).started("a").finished("a")
     assert story.ends().counts().late == 0
+
+
+def test_each_worker_counts_its_own_runs() -> None:
+    """Its first run belongs to its first receipt, though another worker ran it before."""
+    story = Story(late_after_s=3).publish("a").received("a").received("a", "worker-2")
+    story.received("a").started("a", "worker-2", pid=21).dies("worker-2").wait(60)
+    assert story.started("a").finished("a").ends().counts().late == 0
+
+
+def test_a_receipt_after_the_start_is_not_its_own() -> None:
+    """Nor is a connection lost while it ran: what ran, ran of the delivery before."""
+    story = Story(late_after_s=3).publish("a").started("a").received("a", redelivered=True)
+    assert story.wait(60).finished("a").ends().counts().late == 0
+    story = Story(late_after_s=3).publish("a").received("a").started("a")
+    story.event("connection_lost", role="worker-1", by=1001).received("a", redelivered=True)
+    assert story.wait(60).finished("a").ends().counts().late == 0
 
 
 def test_late_counts_from_the_first_ok() -> None:
