@@ -30,7 +30,8 @@ class OneLine(click.Group):
     def main(self, args: Sequence[str] | None = None, **_: object) -> NoReturn:  # type: ignore[override]
         try:
             sys.exit(super().main(args, prog_name="ackproof", standalone_mode=False) or 0)
-        except click.exceptions.Abort:
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            click.echo("ackproof: interrupted", err=True)
             sys.exit(EXIT_INTERRUPTED)
         except click.ClickException as error:
             click.echo(f"ackproof: {error.format_message()}", err=True)
@@ -81,8 +82,9 @@ def study(paths: tuple[Path, ...], **options: object) -> int:
     options["profiles"] = options["profiles"] or PROFILES
     record = _run_trials(paths or (_scenarios(),), measure=True, **options)  # type: ignore[arg-type]
     if not record.complete:
-        return EXIT_INTERRUPTED
-    return EXIT_UNKNOWN if any(t.verdict is Outcome.UNKNOWN for t in record.trials) else 0
+        return _interrupted()
+    unknown = any(trial.verdict is Outcome.UNKNOWN for trial in record.trials)
+    return EXIT_UNKNOWN if unknown or record.errors else 0
 
 
 @main.command()
@@ -91,7 +93,7 @@ def study(paths: tuple[Path, ...], **options: object) -> int:
 def check(paths: tuple[Path, ...], **options: object) -> int:
     """Judge: run scenario files as claims. Fails on the first broken one, and on unknown."""
     record = _run_trials(paths or (_scenarios(),), measure=False, **options)  # type: ignore[arg-type]
-    return EXIT_INTERRUPTED if not record.complete else exit_status(record)
+    return exit_status(record) if record.complete else _interrupted()
 
 
 @main.command()
@@ -116,9 +118,14 @@ def judge(run: Path) -> int:
 def exit_status(record: RunRecord) -> int:
     """0 when every trial came out as expected, 1 for a wrong verdict, 2 for only unknowns."""
     failed = [trial for trial in record.trials if not trial.passed]
-    if any(trial.verdict is not Outcome.UNKNOWN for trial in failed):
+    if record.failed or any(trial.verdict is not Outcome.UNKNOWN for trial in failed):
         return EXIT_BROKEN
-    return EXIT_UNKNOWN if failed else 0
+    return EXIT_UNKNOWN if failed or record.errors else 0
+
+
+def _interrupted() -> int:
+    click.echo("ackproof: interrupted; the report has what there was until then", err=True)
+    return EXIT_INTERRUPTED
 
 
 def _scenarios() -> Path:
@@ -205,10 +212,20 @@ def _show(record: RunRecord, folder: Path) -> None:
         console.print(line)
     if record.trials:
         console.print(study_table(record, console.width))
-    for missed in record.not_run:
-        console.print(f"not run: {missed}", markup=False, highlight=False)
+    missing = _told_once(record.not_run)
+    for told in (*missing, *(f"failed: {line}" for line in record.failed)):
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
     console.print(headline(record.trials, record.duration_s), highlight=False)
     console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
+
+
+def _told_once(not_run: list[str]) -> list[str]:
+    """A line a reason, with the trials that did not run for it."""
+    by_reason: dict[str, list[str]] = {}
+    for line in not_run:
+        name, _, why = line.partition(": ")
+        by_reason.setdefault(why, []).append(name.rpartition("::")[2].removeprefix("test_"))
+    return [f"not run: {', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
 def _console() -> Console:

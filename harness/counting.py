@@ -86,6 +86,16 @@ def missed_events(history: History) -> list[str]:
     ]
 
 
+def cut_short(history: History) -> list[str]:
+    """Why waiting longer might have changed the answer."""
+    drained = history.last("drain_ended")
+    if drained is None:
+        return ["the trial did not get to the end of its drain"]
+    if not drained.data.get("settled"):
+        return [f"the drain ended unsettled: {drained.data.get('why')}"]
+    return []
+
+
 def gaps(history: History) -> list[str]:
     """Why nothing is proved that rests on an absence, such as a loss."""
     found = missed_events(history)

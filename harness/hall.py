@@ -24,7 +24,8 @@ from harness import brokers
 from harness.model import Endpoint, Exit, Settings, StartError
 from harness.protocols import Lease, Link, Process
 from harness.runtimes import toxiproxy
-from harness.runtimes.local import LocalRuntime
+from harness.runtimes.local import LocalRuntime, start_nursery
+from harness.runtimes.nursery import warm_is_possible
 
 
 class Recording:
@@ -73,6 +74,7 @@ class Hall:
         self._runtimes: dict[str, Recording] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._numbers = itertools.count()
+        self._nursery: tuple[Process, str] | None = None
         self._folders = itertools.count()
         self._closed = False
         self.users: set[int] = set()
@@ -89,6 +91,17 @@ class Hall:
     def broker(self, name: str) -> Endpoint:
         """The broker's server, started if there is none or it has died. Raises HarnessError."""
         return self._endpoint(name, lambda runtime, at: brokers.load(name).start(runtime, at))
+
+    def nursery(self) -> str:
+        """Address of the process from which Python commands start warm; empty: there is none."""
+        if not warm_is_possible():
+            return ""
+        with self._locks["nursery"]:
+            if self._nursery is None:
+                folder = self._folder / "nursery"
+                folder.mkdir(parents=True)
+                self._nursery = start_nursery(folder)
+            return self._nursery[1]
 
     def exit_of(self, name: str, pid: int) -> Exit | None:
         """How the server with this pid ended; None while it runs."""
@@ -111,6 +124,12 @@ class Hall:
             if self._locks[name].acquire(timeout=CLOSE_TIMEOUT_S):
                 self._locks[name].release()
             runtime.close()
+        if self._nursery is not None:
+            self._nursery[0].stop()
+        logs = self._folder.parent / "logs"
+        for log in self._folder.rglob("*.log"):
+            logs.mkdir(exist_ok=True)
+            shutil.copy(log, logs / f"{log.relative_to(self._folder).parts[0]}-{log.name}")
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _endpoint(self, name: str, start: Callable[[Recording, Path], Endpoint]) -> Endpoint:
@@ -183,7 +202,7 @@ class HallServices:
         self._hall = hall
         self._pids: dict[str, int] = {}
         self._proxies: dict[str, Process] = {}
-        self.runtime = LocalRuntime()
+        self.runtime = LocalRuntime(hall.nursery())
 
     def next_index(self) -> int:
         return self._hall.next_index()

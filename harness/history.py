@@ -103,6 +103,12 @@ class History:
         drained = self.last("drain_ended")
         return drained.mono_s if drained else (self.events[-1].mono_s if self.events else 0.0)
 
+    @property
+    def end_at_s(self) -> float:
+        """The same moment on the wall clock, to which a broker's own times compare."""
+        drained = self.last("drain_ended")
+        return drained.at_s if drained else (self.events[-1].at_s if self.events else 0.0)
+
     def life(self, message: MessageId) -> list[Event]:
         """Every event of one message, in order."""
         return self._by_message.get(message, [])

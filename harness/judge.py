@@ -76,12 +76,9 @@ def _doubts(history: History) -> list[str]:
 
 
 def _doubts_about_the_end(history: History) -> list[str]:
-    drained = history.last("drain_ended")
-    if drained is None:
-        return ["the trial did not get to the end of its drain"]
-    doubts = []
-    if not drained.data.get("settled"):
-        doubts.append(f"the drain ended unsettled: {drained.data.get('why')}")
+    doubts = counting.cut_short(history)
+    if history.last("drain_ended") is None:
+        return doubts
     doubts += counting.gaps(history)
     if not counting.attempted(history):
         doubts.append("the producer published nothing")
@@ -162,14 +159,14 @@ def _cut_off_by(run: Execution, fired: Event, done: Event) -> bool:
 
 
 def _stranded(history: History) -> list[StrandedMessage]:
-    ended = history.last("drain_ended")
-    now_s = ended.at_s if ended else 0.0
     return [
         StrandedMessage(
             task_id=one.task_id,
             retries=one.retries,
             where=one.where,
-            back_in_s=round(one.back_at_s - now_s, 1) if one.back_at_s is not None else None,
+            back_in_s=round(one.back_at_s - history.end_at_s, 1)
+            if one.back_at_s is not None
+            else None,
             why=one.why,
         )
         for one in counting.stranded(history).values()

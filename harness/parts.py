@@ -74,6 +74,13 @@ def find(name: str) -> Found:
     return found
 
 
+def need(broker: str) -> None:
+    """Raise MissingPartError unless every part that ``broker`` needs is here."""
+    for name, (part, _) in _CATALOGUE.items():
+        if part.broker == broker:
+            find(name)
+
+
 def survey() -> list[Found | Missing]:
     """Every part, here or not, in the order in which a reader wants them."""
     survey: list[Found | Missing] = []

@@ -14,7 +14,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import cast
@@ -22,7 +22,7 @@ from typing import cast
 import msgspec
 import pytest
 
-from harness import brokers, reporting, workload
+from harness import brokers, parts, reporting, workload
 from harness.hall import Address, Hall, HallServices, join, serve
 from harness.model import HarnessError, MissingPartError, Outcome, StartError, UsageError
 from harness.naming import known
@@ -175,7 +175,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         pytest.skip(str(error))
     except HarnessError as error:
         item.user_properties.append((NOT_RUN, f"{item.name}: {error}"))
-        if isinstance(error, StartError):
+        if isinstance(error, StartError | UsageError):
             # A worker that does not start would not start in the next trial either.
             item.user_properties.append((STOP, str(error)))
         pytest.fail(str(error), pytrace=False)
@@ -217,9 +217,15 @@ class Controller:
         self._started_s = time.time()
         self.records: list[TrialRecord] = []
         self.not_run: list[str] = []
+        self.errors: list[str] = []
+        self.failed: list[str] = []
+        self.stop_at_once = False
+        """Whether one trial that cannot start ends the session: for the command line, but
+        not for a test suite of which scenarios are a part."""
         self.stopped = ""
         self.interrupted = False
         self._running: set[str] = set()
+        self._waiting: dict[str, None] = {}
 
     def hall(self) -> Hall:
         if self._hall is None:
@@ -242,28 +248,58 @@ class Controller:
     def pytest_report_header(self) -> str:
         return f"ackproof: seed {self.settings.seed}, run {self.settings.run_id}"
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._expect(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._expect(ids)
+
+    def _expect(self, nodeids: Iterable[str]) -> None:
+        try:
+            names, profiles = chosen(self._config)
+        except HarnessError:
+            return  # collecting has said so
+        marks = tuple(f"[{name}-{profile}" for name in names for profile in (*profiles, *PROFILES))
+        trials = [nodeid for nodeid in nodeids if any(mark in nodeid for mark in marks)]
+        self._waiting |= dict.fromkeys(trials)
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._waiting.pop(nodeid, None)
         self._running.add(nodeid)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._running.discard(nodeid)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        told = {key for key, _ in report.user_properties}
-        if report.failed and not told & {RECORD, NOT_RUN}:
-            # An error of ours, or a crashed process: it is reported, never dropped.
-            lines = str(report.longrepr).strip().splitlines()
-            self.not_run.append(f"{report.nodeid}: {lines[-1] if lines else 'no reason given'}")
+        trials: list[TrialRecord] = []
+        not_run: list[str] = []
         for key, value in report.user_properties if report.when == "call" else ():
             if key == RECORD:
-                self.records.append(msgspec.json.decode(str(value), type=TrialRecord))
+                trials.append(msgspec.json.decode(str(value), type=TrialRecord))
             elif key == NOT_RUN:
-                self.not_run.append(str(value))
+                not_run.append(str(value))
             elif key == STOP and not self.stopped:
                 self.stopped = str(value)
+        if report.failed:
+            why = f"{report.nodeid}: {_last_line(report.longrepr)}"
+            if not_run or not trials:
+                # An error of ours, or a crashed process: it is reported, never dropped.
+                not_run = not_run or [why]
+                self.errors += not_run
+            elif all(trial.passed for trial in trials):
+                self.failed.append(why)
+        self.records += trials
+        self.not_run += not_run
+        if self.stopped and self.stop_at_once:
+            pytest.exit(self.stopped)
 
     def pytest_keyboard_interrupt(self) -> None:
-        self.interrupted = True
+        """Also after ``pytest.exit``."""
+        self.interrupted = not self.stopped
+        # The report is being written, and what runs is being ended: a second Ctrl-C waits.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._end_workers()
 
     def _end_workers(self) -> None:
@@ -284,10 +320,14 @@ class Controller:
         self._hall.close()
         with suppress(OSError):
             self.folder.rmdir()  # a session without trials leaves no folder
+        if self.interrupted or self.stopped:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def record(self) -> RunRecord:
         """Everything so far, as ``run.json`` has it."""
+        complete = not self.interrupted and not self.stopped
         cut = [f"{nodeid}: interrupted" for nodeid in sorted(self._running)]
+        cut += [f"{nodeid}: not started, the run was interrupted" for nodeid in self._waiting]
         return RunRecord(
             schema=SCHEMA,
             run_id=self.settings.run_id,
@@ -300,13 +340,22 @@ class Controller:
             started_at_s=self._started_s,
             duration_s=round(time.time() - self._started_s, 1),
             jobs=int(self._config.getoption("numprocesses", None) or 1),
-            complete=not self.interrupted and not self.stopped,
-            not_run=self.not_run + (cut if self.interrupted else []),
+            complete=complete,
+            not_run=self.not_run + ([] if complete else cut),
+            errors=self.errors,
+            failed=self.failed,
         )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.records or self.not_run:
             terminalreporter.write_line(f"ackproof: report in {self.folder}")
+
+
+def _last_line(report: object) -> str:
+    """What a failure comes to: the last thing said of the error itself."""
+    lines = [line.strip() for line in str(report).splitlines() if line.strip()]
+    errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+    return next(reversed(errors or lines), "no reason given")
 
 
 def versions(hall: Hall | None) -> dict[str, str]:
@@ -350,11 +399,14 @@ def session(
     args += ["-p", "no:cacheprovider", "--import-mode=importlib"]
     args += [f"--seed={seed}"] if seed is not None else []
     args += ["--ackproof-measure"] if measure else []
+    os.environ.pop("PYTEST_ADDOPTS", None)
     watcher = _Watcher(progress, many)
     said = io.StringIO()
     with progress, redirect_stdout(said), redirect_stderr(said):
         status = pytest.main(args, plugins=[watcher])
     controller = watcher.controller
+    if status == pytest.ExitCode.INTERRUPTED and controller is None:
+        raise KeyboardInterrupt
     if controller is None:
         last = said.getvalue().strip().splitlines()[-1:]
         raise UsageError(f"pytest could not start (exit status {status}): {' '.join(last)}")
@@ -362,8 +414,16 @@ def session(
     if controller.stopped:
         raise StartError(controller.stopped)
     if not record.trials and not controller.interrupted:
-        raise StartError(next(iter(record.not_run), watcher.errors or "no scenario was run"))
+        raise StartError(next(iter(record.not_run), _nothing_in(files)))
     return record
+
+
+def _nothing_in(files: Sequence[Path]) -> str:
+    names = ", ".join(str(file) for file in files[:3]) + (", …" if files[3:] else "")
+    return (
+        f"there is nothing to run in {names}. A scenario is a test that takes the `run` fixture, "
+        "and may be narrowed to some brokers"
+    )
 
 
 def _names(wanted_brokers: Sequence[str], wanted_profiles: Sequence[str]) -> None:
@@ -371,6 +431,8 @@ def _names(wanted_brokers: Sequence[str], wanted_profiles: Sequence[str]) -> Non
         brokers.load(name)
     for name in wanted_profiles:
         known(name, PROFILES, "profile")
+    for name in wanted_brokers:
+        parts.need(name)
 
 
 class _Watcher:
@@ -378,7 +440,6 @@ class _Watcher:
 
     def __init__(self, progress: Progress, jobs: int) -> None:
         self.controller: Controller | None = None
-        self.errors = ""
         self._progress = progress
         self._jobs = jobs
 
@@ -386,6 +447,7 @@ class _Watcher:
         found = session.config.pluginmanager.get_plugin(HOLDER)
         self.controller = found if isinstance(found, Controller) else None
         if self.controller is not None:
+            self.controller.stop_at_once = True
             self._progress.say(f"seed {self.controller.settings.seed}")
 
     @pytest.hookimpl(optionalhook=True)
@@ -394,9 +456,11 @@ class _Watcher:
             self._progress.expect(len(ids), min(self._jobs, len(ids)))
             self._jobs = 0
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed and not self.errors:
-            self.errors = str(report.longrepr).strip().splitlines()[-1]
+        if report.failed and self.controller is not None:
+            self.controller.stopped = f"{report.nodeid}: {_last_line(report.longrepr)}"
+            pytest.exit(self.controller.stopped)
 
     def pytest_runtest_logstart(self) -> None:
         self._progress.started()

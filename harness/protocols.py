@@ -58,7 +58,8 @@ class Runtime(Protocol):
         log: Path,
         remove: Sequence[Path] = (),
     ) -> Process:
-        """``env`` is the whole environment; ``remove`` are folders to delete at the end."""
+        """``env`` is the whole environment; ``remove`` are folders that are its own: made
+        where they are missing, and deleted at the end."""
 
 
 class Lease(Protocol):

@@ -97,3 +97,7 @@ class RunRecord(Struct, frozen=True):
     """False when the run was interrupted: what is here is right, but not all there was."""
     not_run: list[str] = field(default_factory=list)
     """Trials asked for that did not run, each with the reason."""
+    errors: list[str] = field(default_factory=list)
+    """Those of ``not_run`` where something went wrong; the others only lack a part."""
+    failed: list[str] = field(default_factory=list)
+    """Tests that failed by an assertion of their own, after a trial that came out well."""

@@ -40,7 +40,7 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
 
     def environment(self, values: Mapping[str, object]) -> dict[str, str]:
         """The user's environment, with this interpreter's commands and the app in reach."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        env = {name: value for name, value in os.environ.items() if not name.startswith(KEPT_BACK)}
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
         paths = [str(PROBE), str(self.folder), env.get("PYTHONPATH", "")]
         env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

@@ -11,19 +11,20 @@ from harness.model import Held, Outcome, Verdict
 
 class NoStrandedTasks(Struct, frozen=True):
     """Broken by a message that is held, not completed, and not back when the trial ends.
-    Unknown when the history has gaps."""
+    Unknown when the trial was cut short of that, or the history has gaps."""
 
     def judge(self, history: History) -> Verdict:
         left = counting.stranded(history)
         gaps = counting.gaps(history)
-        if counting.missed_events(history) or (gaps and not left):
-            return Verdict(Outcome.UNKNOWN, tuple(gaps))
+        open_yet = counting.cut_short(history) + counting.missed_events(history)
+        if open_yet or (gaps and not left):
+            return Verdict(Outcome.UNKNOWN, tuple(open_yet or gaps))
         if not left:
             return Verdict(Outcome.HOLDS)
-        drained = history.last("drain_ended")
-        now_s = drained.at_s if drained else 0.0
         latest = max(left.values(), key=lambda one: one.back_at_s or 0.0)
-        return Verdict(Outcome.BROKEN, (f"{len(left)} stranded: {_where(latest, now_s)}",))
+        return Verdict(
+            Outcome.BROKEN, (f"{len(left)} stranded: {_where(latest, history.end_at_s)}",)
+        )
 
     def __str__(self) -> str:
         return "no stranded tasks"

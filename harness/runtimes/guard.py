@@ -25,6 +25,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def _say(**message: object) -> None:
         os.write(1, json.dumps(message).encode() + b"\n")
 
 
-def _exec(spec: Spec, guard: int, failure_fd: int) -> None:
+def _enter(spec: Spec, guard: int, failure_fd: int, become: Callable[[], object]) -> None:
     """In the child: lead a session of its own, log to a file, become the command."""
     try:
         os.setsid()
@@ -75,9 +76,7 @@ def _exec(spec: Spec, guard: int, failure_fd: int) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(spec.cwd)
-        for name in set(os.environ).difference(spec.env):
-            del os.environ[name]
-        os.execvp(spec.command[0], spec.command)  # noqa: S606 - no shell is the point
+        become()  # does not return; it closes failure_fd, and so tells of its success
     except OSError as error:
         # exec does not say what it could not find.
         os.write(failure_fd, f"{error.strerror}: {error.filename or spec.command[0]}".encode())
@@ -87,13 +86,19 @@ def _exec(spec: Spec, guard: int, failure_fd: int) -> None:
         os._exit(127)
 
 
-def _start(spec: Spec) -> int | None:
+def _exec(spec: Spec) -> None:
+    for name in set(os.environ).difference(spec.env):
+        del os.environ[name]
+    os.execvp(spec.command[0], spec.command)  # noqa: S606 - no shell is the point
+
+
+def _start(spec: Spec, become: Callable[[], object]) -> int | None:
     """Fork and exec; None (and a report) when the command cannot be executed."""
     failure_read, failure_write = os.pipe()  # close-on-exec: end-of-file means success
     guard = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _exec(spec, guard, failure_write)
+        _enter(spec, guard, failure_write, become)
     os.close(failure_write)
     failure = os.read(failure_read, 4096)
     os.close(failure_read)
@@ -165,13 +170,16 @@ def _watch(ended: set[int]) -> None:
             return
 
 
-def main() -> int:
-    spec = Spec(**json.loads(sys.argv[1]))
+def run(spec: Spec, become: Callable[[], object]) -> int:
+    """Be the guard of a command, which ``become`` turns its process into."""
     for signum in ONLY_END_OF_FILE_ENDS_A_GUARD:
         signal.signal(signum, signal.SIG_IGN)
     if LINUX:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    leader = _start(spec)
+    for folder in spec.remove:
+        with contextlib.suppress(OSError):
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    leader = _start(spec, become)
     if leader is not None:
         ended: set[int] = set()
         _watch(ended)
@@ -179,6 +187,11 @@ def main() -> int:
     for folder in spec.remove:
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if leader is not None else 127
+
+
+def main() -> int:
+    spec = Spec(**json.loads(sys.argv[1]))
+    return run(spec, lambda: _exec(spec))
 
 
 if __name__ == "__main__":

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 from harness.model import Exit, StartError
+from harness.runtimes import nursery
 
 GUARD = Path(__file__).with_name("guard.py")
 START_TIMEOUT_S = 30.0
@@ -23,7 +27,7 @@ STOP_TIMEOUT_S = 5.0
 class LocalProcess:
     """A command and everything that came from it, behind its guard."""
 
-    def __init__(self, name: str, guard: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, name: str, guard: _Guard, log: Path) -> None:
         self.name = name
         self.log = log
         self.pid = 0
@@ -122,8 +126,60 @@ class LocalProcess:
                 )
 
 
+class _Guard(Protocol):
+    """What is needed of a guard's process; ``subprocess.Popen`` is one."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+class _WarmGuard:
+    """A guard that the nursery forked: not our child, so watched by its pidfd."""
+
+    def __init__(self, nursery: str, told: bytes) -> None:
+        command_end, self_end = os.pipe()
+        read_end, report_end = os.pipe()
+        self.stdin: IO[bytes] | None = os.fdopen(self_end, "wb", buffering=0)
+        self.stdout: IO[bytes] | None = os.fdopen(read_end, "rb", buffering=0)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+                asked.connect("\0" + nursery)
+                socket.send_fds(asked, [told], [command_end, report_end])
+                pid = int(asked.recv(32))
+            self._pid_fd = os.pidfd_open(pid)
+        except BaseException:
+            self.stdin.close()
+            self.stdout.close()
+            raise
+        finally:
+            os.close(command_end)
+            os.close(report_end)
+
+    def poll(self) -> int | None:
+        return 0 if select.select([self._pid_fd], [], [], 0.0)[0] else None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
+
+    def wait(self) -> int:
+        select.select([self._pid_fd], [], [])
+        return 0
+
+
 class LocalRuntime:
-    """Starts commands as local processes. Needs nothing but a POSIX system."""
+    """Starts commands as local processes. Needs nothing but a POSIX system.
+
+    With the address of a nursery, Python commands for which it makes no difference start
+    warm, as forks of it.
+    """
+
+    def __init__(self, nursery: str = "") -> None:
+        self._nursery = nursery
 
     def start(
         self,
@@ -143,20 +199,48 @@ class LocalRuntime:
             "env": sorted(env),
             "remove": [str(folder) for folder in remove],
         }
-        guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), json.dumps(spec)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=dict(env),
-            start_new_session=True,  # Ctrl-C at the terminal is for the harness alone
-        )
-        process = LocalProcess(name, guard, log)
+        process = LocalProcess(name, self._guard(spec, command, env), log)
         try:
             process.wait_started()
         except BaseException:  # also Ctrl-C: nobody else knows of it yet
             process.stop()
             raise
         return process
+
+    def _guard(
+        self, spec: dict[str, object], command: Sequence[str], env: Mapping[str, str]
+    ) -> _Guard:
+        if self._nursery and nursery.warmable(command, env):
+            told = json.dumps({"spec": spec, "values": dict(env)}).encode()
+            with contextlib.suppress(OSError):  # it is gone, or too much to tell: start cold
+                return _WarmGuard(self._nursery, told)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD), json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(env),
+            start_new_session=True,  # Ctrl-C at the terminal is for the harness alone
+        )
+
+
+def start_nursery(folder: Path) -> tuple[LocalProcess, str]:
+    """Start a nursery under a guard of its own; its address is for LocalRuntime.
+
+    Raises StartError. It is ready when it has imported everything, in a second or two.
+    """
+    address = f"ackproof-{os.getpid()}-{secrets.token_hex(4)}"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    log = folder / "nursery.log"
+    process = LocalRuntime().start(
+        "nursery", [sys.executable, nursery.__file__, address], env=env, cwd=folder, log=log
+    )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while "ready" not in log.read_text():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.stop()
+            raise StartError(f"the nursery did not start: {log.read_text()[-500:]}")
+        time.sleep(0.02)
+    return process, address
 
 
 def die_with_parent() -> None:

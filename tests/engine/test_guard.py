@@ -148,6 +148,11 @@ def parent(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
         yield parent
 
 
+def guard_of(process: LocalProcess) -> subprocess.Popen[bytes]:
+    assert isinstance(process._guard, subprocess.Popen)
+    return process._guard
+
+
 def says(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().strip() == line
@@ -247,7 +252,7 @@ def test_ctrl_c_is_for_the_harness_alone(
 def test_the_command_dies_with_its_guard(start: Start) -> None:
     """SIGKILL of the guard itself: the command goes too, and is known to have ended."""
     process = start(["sleep", "300"])
-    process._guard.kill()
+    guard_of(process).kill()
     dead([process.pid])
     assert ending(process).signal == signal.SIGKILL
     assert [ended.pid for ended in process.exits()] == [process.pid]
@@ -259,11 +264,12 @@ def test_no_signal_but_sigkill_ends_a_guard(start: Start, tmp_path: Path) -> Non
     """A guard is not talked into leaving its command."""
     process = start(TREE)
     tree_of(tmp_path)
+    guard = guard_of(process)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        process._guard.send_signal(signum)
+        guard.send_signal(signum)
     assert process.poll() is None
     process.stop()
-    assert process._guard.returncode == 0, "it left by the door"
+    assert guard.returncode == 0, "it left by the door"
 
 
 def test_folders_are_removed_at_the_end(start: Start, tmp_path: Path) -> None:

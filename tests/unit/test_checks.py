@@ -138,6 +138,21 @@ def test_a_lost_message_is_not_stranded() -> None:
     assert says(no_stranded_tasks(), Story().publish("a").ends())[0] is HOLDS
 
 
+def test_what_a_trial_did_not_wait_for_is_not_stranded() -> None:
+    """It gave up before the horizon, or was cut off: the message may have been on its way."""
+    story = Story().publish("a")
+    story.drained(settled=False, why="no progress for 5 s").broker_holds(story.ready("a"))
+    assert says(no_stranded_tasks(), story) == (
+        UNKNOWN,
+        "the drain ended unsettled: no progress for 5 s",
+    )
+    story = Story().publish("a")
+    assert says(no_stranded_tasks(), story.broker_holds(story.ready("a"))) == (
+        UNKNOWN,
+        "the trial did not get to the end of its drain",
+    )
+
+
 def test_nothing_seen_is_not_nothing_stranded() -> None:
     """A broker that was not asked may hold anything; a named one is stranded all the same."""
     assert says(no_stranded_tasks(), Story().publish("a").drained())[0] is UNKNOWN

@@ -533,10 +533,10 @@ def test_recovery_counts_from_the_first_fault() -> None:
 
 def test_work_is_useful_once() -> None:
     """The first run that ended is useful; the one cut off, the repeated one and the one
-    still going at the end of the drain are wasted."""
+    still going at the end of the drain are wasted. Milliseconds are enough."""
     story = Story().at(10).started("a").at(13).dies(pid=11)
-    story.at(20).started("a", pid=12).at(25).finished("a", pid=12)
-    story.at(30).started("a", pid=13).at(31).finished("a", pid=13)
+    story.at(20).started("a", pid=12).at(25.0004).finished("a", pid=12)
+    story.at(30).started("a", pid=13).at(31.0004).finished("a", pid=13)
     story.at(40).started("b", pid=14).at(47).drained().at(60).started("c", pid=15)
     times = counting.timings(story.history())
     assert (times.useful_work_s, times.wasted_work_s) == (5.0, 3.0 + 1.0 + 7.0)
@@ -552,7 +552,7 @@ def test_the_first_end_is_useful_not_the_first_start() -> None:
 
 def test_times_of_the_trial() -> None:
     """From the first event to the last; the horizon as it was derived last."""
-    story = Story().event("horizon", seconds=20).event("horizon", seconds=21).at(50).drained()
+    story = Story().event("horizon", seconds=20).event("horizon", seconds=21).at(50.0004).drained()
     times = counting.timings(story.history())
     assert (times.trial_s, times.horizon_s) == (49.0, 21.0)
     assert counting.timings(Story().history()).horizon_s is None

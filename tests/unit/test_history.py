@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.history import Execution, History
 from harness.model import MessageId
-from tests.histories import MAIN, START_S, Story
+from tests.histories import MAIN, START_S, WALL_S, Story
 
 A = MessageId("a", 0)
 
@@ -146,6 +148,14 @@ def test_two_runs_of_a_message_in_one_process() -> None:
     assert [run.finished_s for run in story.history().executions] == [START_S + 12, START_S + 13]
 
 
+def test_of_two_runs_in_one_process_the_first_ends_first() -> None:
+    """One ended, then the process died: the later one was cut off."""
+    story = Story().at(10).started("a").at(11).started("a").at(12).finished("a").at(20).dies(pid=11)
+    first, second = story.history().executions
+    assert (first.finished_s, first.cut_off_s) == (START_S + 12, None)
+    assert (second.finished_s, second.cut_off_s) == (None, START_S + 20)
+
+
 def test_the_marker_is_no_execution() -> None:
     """The baseline's marker task leaves no trace in what is counted."""
     history = Story().marker().started("a").history()
@@ -166,6 +176,31 @@ def test_events_of_one_moment_stand_in_the_order_of_a_life() -> None:
     """Equal times, read in any order: a message is started before it is finished."""
     events = Story().at(5).started("a").at(5).finished("a").events
     assert len(History(reversed(events)).executions) == 1
+
+
+LIFE = (
+    *("publish_invoke", "publish_ok", "received", "started", "effect_begin", "effect"),
+    *("finished", "retried", "failed", "acked", "rejected", "process_exited"),
+)
+
+
+def test_the_order_of_a_life() -> None:
+    """Of events of one moment, each step comes after those it follows from; what the
+    harness notes comes last."""
+    story = Story()
+    story.events.clear()
+    for kind in reversed(LIFE):
+        story.at(5).event(kind, "a")
+    assert tuple(event.kind for event in story.history().events) == LIFE
+
+
+@pytest.mark.parametrize("kind", LIFE[2:-1])
+def test_every_step_can_be_the_last(kind: str) -> None:
+    """In the solo pool one process does it all."""
+    story = Story().started("a").event(kind, "a", role="worker-1", by=11)
+    story.event("acked_error", "a", role="worker-1", by=11)
+    history = story.history()
+    assert history.last_step(history.executions[0], START_S + 99) == kind
 
 
 def test_several_kinds_come_in_order_of_time() -> None:
@@ -213,13 +248,15 @@ def test_time_starts_with_the_first_publish_and_ends_with_the_drain() -> None:
     """The times shown count from the first publish; tidying up comes after the end."""
     history = Story().at(10).publish("a").at(20).drained().at(30).dies().history()
     assert (history.start_s, history.end_s) == (START_S + 10, START_S + 20)
+    assert history.end_at_s == WALL_S + START_S + 20
 
 
 def test_time_of_a_trial_that_got_nowhere() -> None:
     """With no publish and no drain, the first and last events bound it; with none, zero."""
     history = Story().at(30).dies().history()
     assert (history.start_s, history.end_s) == (START_S + 1, START_S + 30)
-    assert (History([]).start_s, History([]).end_s) == (0.0, 0.0)
+    assert history.end_at_s == WALL_S + START_S + 30
+    assert (History([]).start_s, History([]).end_s, History([]).end_at_s) == (0.0, 0.0, 0.0)
 
 
 def test_first_and_last() -> None:

@@ -221,7 +221,7 @@ def test_the_record_of_a_fault() -> None:
     """What was planned, when it fired, counted from the first publish, and its evidence."""
     story = Story().at(5).publish("a").started("a")
     story.planned("spot", "worker")
-    story.at(20).fires().dies().done(victims=[LEADER, 11])
+    story.at(20.0004).fires().dies().done(victims=[LEADER, 11])
     (fault,) = story.ends().judged().faults
     assert (fault.kind, fault.target, fault.trigger) == ("spot", "worker", "step(started, nth=1)")
     assert (fault.fired_at_s, fault.landed) == (15.0, True)
@@ -270,6 +270,14 @@ def test_a_kill_does_not_hit_what_died_long_before() -> None:
     story.at(17.5).fires().at(18).done(victims=[11])
     story.at(19).started("b", pid=11).dies(pid=11)
     assert hits(story.ends()) == []
+
+
+def test_a_death_as_the_kill_was_done_is_its_own() -> None:
+    """Dated to the very moment at which the fault was done."""
+    story = Story()
+    story.planned()
+    story.publish("a").at(10).started("a", pid=11).fires().at(13).dies(pid=11)
+    assert hits(story.at(13).done(victims=[11]).ends()) == [("a", 0, "started")]
 
 
 def test_a_death_that_was_dated_back_still_is_this_kills() -> None:

@@ -10,6 +10,8 @@ Everything it is told comes in environment variables, set by the harness:
 ``ACKPROOF_MARKER``    set: send one marker task when the worker is ready (the baseline)
 """
 
+from __future__ import annotations
+
 import os
 
 from ackproof_probe import effects, publishing, settings, working

@@ -1,20 +1,24 @@
 """Records when the function that applies a task's effect is entered and left."""
 
+from __future__ import annotations
+
 from functools import wraps
+from types import ModuleType
+from typing import Any
 
 from ackproof_probe.record import record
 
 
-def watch(module, function):
+def watch(module: ModuleType, function: str) -> None:
     """Hook on the user's module: ``function`` applies the effect of the current task."""
     apply = getattr(module, function)
 
     @wraps(apply)
-    def watched(*args, **kwargs):
+    def watched(*args: object, **kwargs: object) -> object:
         from celery import current_task
 
         request = current_task.request if current_task else None
-        who = {
+        who: dict[str, Any] = {
             "task_id": getattr(request, "id", "") or "",
             "retries": getattr(request, "retries", 0),
             "task": current_task.name if current_task else "",

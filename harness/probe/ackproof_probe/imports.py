@@ -1,13 +1,20 @@
 """Calls a hook right after a module has been imported, and before anyone can use it."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from types import ModuleType
 
-_hooks = {}
+Hook = Callable[[ModuleType], object]
+
+_hooks: dict[str, list[Hook]] = {}
 
 
-def when_imported(name, hook):
+def when_imported(name: str, hook: Hook) -> None:
     """Call ``hook(module)`` once ``name`` is imported; at once if it already is."""
     if name in sys.modules:
         hook(sys.modules[name])
@@ -20,10 +27,16 @@ def when_imported(name, hook):
 class _Finder(MetaPathFinder):
     """Finds nothing itself: lets the others find, and puts the hook behind their loader."""
 
-    def __init__(self):
-        self._looking = set()
+    def __init__(self) -> None:
+        self._looking: set[str] = set()
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        del path, target
         if fullname not in _hooks or fullname in self._looking:
             return None
         self._looking.add(fullname)
@@ -37,16 +50,18 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    def __init__(self, real):
+    def __init__(self, real: Loader) -> None:
         self._real = real
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._real.create_module(spec)
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         # From here on the module is as if we had not been there: readers of its resources
         # and of its source ask its loader.
-        module.__spec__.loader = module.__loader__ = self._real
+        module.__loader__ = self._real
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._real
         self._real.exec_module(module)
         for hook in _hooks.pop(module.__name__, ()):
             hook(module)

@@ -6,6 +6,8 @@ Celery closes descriptors it does not know (``--detach``), and a number used aga
 send our line into somebody's socket. It costs some ten microseconds.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import time
@@ -16,9 +18,9 @@ _path = ""
 _missed = 0
 
 
-def _name_file():
+def _name_file() -> None:
     """A name no other process has: pids are used again, a pid at a moment is not."""
-    global _path
+    global _path  # noqa: PLW0603 - one file a process
     _path = os.path.join(_folder, f"{_role}-{os.getpid()}-{time.monotonic_ns()}.jsonl")
 
 
@@ -26,13 +28,19 @@ _name_file()
 os.register_at_fork(after_in_child=_name_file)
 
 
-def record(kind, task_id="", retries=0, task="", **data):
+def record(
+    kind: str,
+    task_id: object = "",
+    retries: int | None = 0,
+    task: str | None = "",
+    **data: object,
+) -> None:
     """Append one event. Never raises: the app must not notice a full disk, nor a value that
     nobody can write down."""
-    global _missed
+    global _missed  # noqa: PLW0603 - one count a process
     if _missed:
         data["events_missed_before"] = _missed
-    event = {
+    event: dict[str, object] = {
         "kind": kind,
         "at_s": time.time(),
         "mono_s": time.monotonic(),
@@ -41,38 +49,38 @@ def record(kind, task_id="", retries=0, task="", **data):
         "task_id": str(task_id or ""),
         "retries": retries or 0,
         "task": task or "",
-        "data": data,
     }
     try:
-        _append(_encode(event))
+        _append(_encode(event, data))
         _missed = 0
     except OSError:
         _missed += 1
 
 
-def _encode(event):
+def _encode(event: dict[str, object], data: dict[str, object]) -> bytes:
     """One line of strict JSON in UTF-8: no NaN, no half of a surrogate pair."""
     try:
-        text = json.dumps(
-            event, default=_repr, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        text = _dump({**event, "data": data})
     except Exception:  # a key that is no string, NaN, a circle
-        missed = event["data"].get("events_missed_before")
-        event["data"] = {name: _repr(value) for name, value in event["data"].items()}
-        if missed:
-            event["data"]["events_missed_before"] = missed
-        text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+        told = {n: v if n == "events_missed_before" else _repr(v) for n, v in data.items()}
+        text = _dump({**event, "data": told})
     return text.encode("utf-8", "replace") + b"\n"
 
 
-def _repr(value):
+def _dump(event: dict[str, object]) -> str:
+    return json.dumps(
+        event, default=_repr, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _repr(value: object) -> str:
     try:
         return repr(value)
     except Exception as error:
         return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
 
 
-def _append(line):
+def _append(line: bytes) -> None:
     descriptor = os.open(_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         written = os.write(descriptor, line)

@@ -1,7 +1,15 @@
 """Lays the trial's settings over the app's own, and reports what the worker really runs with."""
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import MutableMapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 _SHOWN = (
     "broker_connection_retry_on_startup",
@@ -30,40 +38,50 @@ _SHOWN = (
 )
 
 
-def asked():
+def asked() -> dict[str, Any]:
     """The trial's settings, by lower-case name."""
-    return json.loads(os.environ.get("ACKPROOF_SETTINGS") or "{}")
+    found: dict[str, Any] = json.loads(os.environ.get("ACKPROOF_SETTINGS") or "{}")
+    return found
 
 
-def apply(conf):
+def apply(conf: MutableMapping[str, Any]) -> None:
     """Lay the trial's settings over ``conf``; dictionaries are merged one level deep."""
     for name, value in asked().items():
         if isinstance(value, dict):
-            value = {**(conf.get(name) or {}), **value}
-        conf[name] = value
+            conf[name] = {**(conf.get(name) or {}), **value}
+        else:
+            conf[name] = value
 
 
-def lay_over(base):
+def lay_over(base: ModuleType) -> None:
     """Hook on ``celery.app.base``: as soon as an app has read its own configuration."""
-    load = base.Celery._load_config
+    load = base.Celery._load_config  # noqa: SLF001 - there is no public one
 
-    def _load_config(self):
-        conf = load(self)
+    def _load_config(self: Celery) -> MutableMapping[str, Any]:
+        conf: MutableMapping[str, Any] = load(self)
         apply(conf)
         return conf
 
-    base.Celery._load_config = _load_config
+    base.Celery._load_config = _load_config  # noqa: SLF001
 
 
-def live(app):
+def live(app: Celery) -> dict[str, Any]:
     """The settings in force that decide what is lost, as JSON values."""
     conf = app.conf
     shown = {name: conf.get(name) for name in _SHOWN}
     shown.update({name: conf.get(name) for name in asked()})
-    return json.loads(json.dumps(shown, default=repr))
+    return {name: _as_json(value) for name, value in shown.items()}
 
 
-def tasks(app):
+def _as_json(value: object) -> object:
+    """Another process can compare it; what JSON does not know is given as its repr."""
+    try:
+        return json.loads(json.dumps(value, default=repr))
+    except (TypeError, ValueError):  # keys that are no strings, a circle
+        return repr(value)
+
+
+def tasks(app: Celery) -> dict[str, dict[str, object]]:
     """What each of the app's own tasks decides for itself, over the settings."""
     return {
         name: {"acks_late": task.acks_late, "reject_on_worker_lost": task.reject_on_worker_lost}

@@ -1,15 +1,26 @@
 """Records a message's way through a worker, and the worker's own life."""
 
+from __future__ import annotations
+
 import os
 from functools import wraps
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ackproof_probe import settings
 from ackproof_probe.record import record
 
+if TYPE_CHECKING:
+    from celery import Celery, Task
+    from celery.apps.worker import Worker
+    from celery.worker.consumer import Consumer
+    from celery.worker.request import Context, Request
+    from kombu.message import Message
+
 MARKER = "ackproof.marker"
 
 
-def connect(signals):
+def connect(signals: ModuleType) -> None:
     """Hook on ``celery.signals``; receivers are strong, and set before any worker starts."""
     for signal, receiver in (
         (signals.celeryd_init, _worker_configured),
@@ -28,20 +39,20 @@ def connect(signals):
         connect_on_app_finalize(_add_marker)
 
 
-def _add_marker(app):
+def _add_marker(app: Celery) -> None:
     from celery import Task
 
     @app.task(name=MARKER, base=Task, shared=False, lazy=False, ignore_result=True)
-    def marker():
+    def marker() -> None:
         """Do nothing: that it ran is the point."""
 
 
-def _worker_configured(conf=None, **_):
+def _worker_configured(conf: dict[str, Any], **_: object) -> None:
     # Apps that change their settings after first reading them would undo the trial's.
     settings.apply(conf)
 
 
-def _worker_ready(sender, **_):
+def _worker_ready(sender: Worker, **_: object) -> None:
     import celery
     import kombu
 
@@ -59,19 +70,25 @@ def _worker_ready(sender, **_):
     if os.environ.get("ACKPROOF_MARKER"):
         # On a connection of its own, so that the worker's pool of connections stays as it was.
         with app.connection_for_write() as connection:
-            app.send_task(MARKER, connection=connection, queue=next(iter(app.amqp.queues.consume_from)))
+            app.send_task(
+                MARKER, connection=connection, queue=next(iter(app.amqp.queues.consume_from))
+            )
 
 
-def _worker_shutting_down(sig=None, how=None, exitcode=None, **_):
+def _worker_shutting_down(
+    sig: object = None, how: object = None, exitcode: object = None, **_: object
+) -> None:
     record("worker_shutting_down", signal=str(sig), how=str(how), exitcode=exitcode)
 
 
-def _received(request=None, **_):
+def _received(request: Request, **_: object) -> None:
     message = request.message
     info = dict(message.delivery_info or {})
     # SQS puts the whole message in here: keep what names it, leave the body out.
     if isinstance(info.get("sqs_message"), dict):
-        info["sqs_message"] = {k: info["sqs_message"].get(k) for k in ("MessageId", "ReceiptHandle")}
+        info["sqs_message"] = {
+            k: info["sqs_message"].get(k) for k in ("MessageId", "ReceiptHandle")
+        }
     record(
         "received",
         request.id,
@@ -84,7 +101,7 @@ def _received(request=None, **_):
     )
 
 
-def _started(task_id=None, task=None, **_):
+def _started(task_id: str, task: Task, **_: object) -> None:
     request = task.request
     record(
         "started",
@@ -96,15 +113,17 @@ def _started(task_id=None, task=None, **_):
     )
 
 
-def _finished(task_id=None, task=None, state=None, **_):
+def _finished(task_id: str, task: Task, state: object = None, **_: object) -> None:
     record("finished", task_id, task.request.retries, task.name, state=str(state))
 
 
-def _retried(sender=None, request=None, reason=None, **_):
+def _retried(sender: Task, request: Context, reason: object = None, **_: object) -> None:
     record("retried", request.id, request.retries, sender.name, reason=repr(reason))
 
 
-def _failed(sender=None, task_id=None, exception=None, **_):
+def _failed(
+    sender: Task, task_id: str, exception: BaseException | None = None, **_: object
+) -> None:
     # In the main process this is how a lost child shows; in the child, a body that raised.
     record(
         "failed",
@@ -116,21 +135,25 @@ def _failed(sender=None, task_id=None, exception=None, **_):
     )
 
 
-def watch_acknowledgements(module):
+def watch_acknowledgements(module: ModuleType) -> None:
     """Hook on ``kombu.message``: every transport's message is acked through this class."""
     for method, kind in (("ack", "acked"), ("reject", "rejected"), ("requeue", "rejected")):
         _watch_settling(module.Message, method, kind)
 
 
-def _watch_settling(cls, method, kind):
+def _watch_settling(cls: type[Message], method: str, kind: str) -> None:
     settle = getattr(cls, method)
 
     @wraps(settle)
-    def watched(self, *args, **kwargs):
+    def watched(self: Message, *args: object, **kwargs: object) -> object:
         headers = self.headers or {}
         if not headers.get("id"):
             return settle(self, *args, **kwargs)  # remote control and events, not a task
-        who = {"task_id": headers["id"], "retries": headers.get("retries"), "task": headers.get("task")}
+        who: dict[str, Any] = {
+            "task_id": headers["id"],
+            "retries": headers.get("retries"),
+            "task": headers.get("task"),
+        }
         if kind == "rejected":
             who["requeue"] = method == "requeue" or bool(kwargs.get("requeue", args and args[0]))
         try:
@@ -144,19 +167,19 @@ def _watch_settling(cls, method, kind):
     setattr(cls, method, watched)
 
 
-def watch_connection(module):
+def watch_connection(module: ModuleType) -> None:
     """Hook on ``celery.worker.consumer.consumer``: the worker's link to its broker."""
     connect_real = module.Consumer.connect
     lost_real = module.Consumer.on_connection_error_after_connected
 
     @wraps(connect_real)
-    def connect_watched(self):
+    def connect_watched(self: Consumer) -> object:
         connection = connect_real(self)
         record("connected", transport=connection.transport.driver_name)
         return connection
 
     @wraps(lost_real)
-    def lost_watched(self, exc):
+    def lost_watched(self: Consumer, exc: BaseException) -> object:
         record("connection_lost", error=repr(exc))
         return lost_real(self, exc)
 
