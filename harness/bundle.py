@@ -80,11 +80,12 @@ def read(folder: Path) -> Bundle:
         text = (folder / "history.jsonl").read_bytes()
         whole = text[: text.rfind(b"\n") + 1]  # a torn last line was never an event
         events = [msgspec.json.decode(line, type=Event) for line in whole.splitlines()]
-    except (OSError, msgspec.MsgspecError) as error:
+        claims = [checks.load(check) for check in stored.checks]
+    except (OSError, KeyError, UnicodeError, msgspec.MsgspecError) as error:
         raise UsageError(f"{folder} is not a whole trial: {error}") from error
     return Bundle(
         plan=stored.plan,
         settings=stored.settings,
-        checks=[checks.load(check) for check in stored.checks],
+        checks=claims,
         history=History(events),
     )

@@ -153,9 +153,10 @@ def _run_trials(
     from harness import plugin
     from harness.progress import Progress
 
-    _writable(Path(out))
+    plugin.check_names(brokers, profiles)
     files = [file for path in paths for file in _files(path)]
     chosen = _narrowed(files, scenarios)
+    _writable(Path(out))
     progress = Progress(_console())
     record = plugin.session(
         [file for file in chosen if not (measure and file.stem == "test_canary")],

@@ -285,15 +285,14 @@ def _first_completion(history: History, message: MessageId) -> Execution:
 def _by_redelivery(history: History, run: Execution) -> bool:
     """Whether the run came of another delivery than the message's first.
 
-    A worker's nth run of a message belongs to the nth time it received it, counted from
-    where it last died or lost its connection: then it forgets what it had not begun.
+    A worker's nth run of a message belongs to the nth time it received it. When it dies or
+    loses its connection, it forgets what it had not begun; what comes then is redelivered.
     """
     began_s = _last_break_s(history, run)
     received = [e for e in history.life(run.message) if e.kind == "received"]
     mine = [e for e in received if e.role == run.role and e.mono_s <= run.started_s]
     fresh = [event for event in mine if event.mono_s >= began_s] or mine[-1:]
-    runs = [one for one in history.executions_of[run.message] if one.role == run.role]
-    nth = [one for one in runs if one.started_s >= began_s].index(run)
+    nth = [one for one in history.executions_of[run.message] if one.role == run.role].index(run)
     if nth >= len(fresh):  # its receipt was not written: only an earlier run shows it
         return history.executions_of[run.message][0] is not run
     return fresh[nth] is not received[0] or bool(fresh[nth].data.get("redelivered"))

@@ -11,12 +11,16 @@ import io
 import os
 import platform
 import secrets
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import cast
 
 import msgspec
@@ -38,6 +42,10 @@ RECORD, NOT_RUN, STOP = "ackproof_record", "ackproof_not_run", "ackproof_stop"
 """Keys of the user properties in which a test's report carries what came of its trials."""
 
 
+TEMP = "tmp"
+"""Below the run folder: where pytest puts ``tmp_path``, when the command line runs it."""
+
+
 class RunSettings(msgspec.Struct, frozen=True):
     """What every process of a run must agree on."""
 
@@ -49,6 +57,11 @@ class RunSettings(msgspec.Struct, frozen=True):
     hall: Address | None = None
 
 
+def new_run_id() -> str:
+    """When it began, and something that tells it from another that began just then."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ackproof", "Ackproof: chaos trials of Celery workers")
     group.addoption("--broker", action="append", help="broker to run on (repeatable; default: all)")
@@ -57,6 +70,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--out", default="reports", help="folder for run folders (default: reports)")
     group.addoption("--seed", type=int, help="seed of the run (default: drawn, and printed)")
+    group.addoption("--ackproof-run", metavar="ID", help="name of the run folder")
+    group.addoption(
+        "--ackproof-longest-first", action="store_true", help="order trials by their length"
+    )
     group.addoption("--ackproof-measure", action="store_true", help="measure, do not judge")
 
 
@@ -84,8 +101,14 @@ def chosen(config: pytest.Config) -> tuple[list[str], list[str]]:
     return names, profiles
 
 
+def _is_scenario(metafunc: pytest.Metafunc) -> bool:
+    """Whether it takes our ``run``, and not one of the user's own by the same name."""
+    found = metafunc.definition._fixtureinfo.name2fixturedefs.get("run", ())  # noqa: SLF001
+    return bool(found) and found[-1].func.__module__ == __name__
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "run" not in metafunc.fixturenames:
+    if not _is_scenario(metafunc):
         return
     try:
         names, profiles = chosen(metafunc.config)
@@ -98,6 +121,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         profiles = marker.kwargs.get("profiles", profiles)
     pairs = [(name, profile) for name in names for profile in profiles]
     metafunc.parametrize("run", pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest trials first, so that no long one is left to wait for at the end.
+
+    pytest-xdist hands each worker a run of neighbours. They are dealt like cards, so that
+    each run begins with a long one, and by broker, so that few processes import the same
+    client. What is left over in the end, pytest-xdist's work stealing evens out.
+    """
+    if not config.getoption("--ackproof-longest-first"):
+        return
+    by_broker: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in sorted(items, key=_least_s, reverse=True):
+        by_broker[_broker_of(item)].append(item)
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    hands = max(1, workers // max(1, len(by_broker)))
+    items[:] = [
+        item for pile in by_broker.values() for hand in range(hands) for item in pile[hand::hands]
+    ]
+
+
+def _broker_of(item: pytest.Item) -> str:
+    call = getattr(item, "callspec", None)
+    return str(call.params.get("run", ("",))[0]) if call else ""
+
+
+def _least_s(item: pytest.Item) -> float:
+    scenario = getattr(getattr(item, "module", None), "SCENARIO", None)
+    return scenario.least_s if isinstance(scenario, Scenario) else 0.0
 
 
 class Result:
@@ -188,6 +241,10 @@ class TrialWorker:
         self.settings = msgspec.json.decode(told, type=RunSettings)
         self._services: HallServices | None = None
         die_with_parent()
+        if signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            # As the command line wants it; but what is started from here must be as usual.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._hall = join(cast("Address", self.settings.hall))
 
     def services(self) -> HallServices:
@@ -201,8 +258,7 @@ class Controller:
 
     def __init__(self, config: pytest.Config) -> None:
         seed = config.getoption("--seed")
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        run_id = f"{stamp}-{secrets.token_hex(2)}"
+        run_id = config.getoption("--ackproof-run") or new_run_id()
         self._config = config
         self.folder = Path(config.getoption("--out")).absolute() / run_id
         self.settings = RunSettings(
@@ -214,6 +270,7 @@ class Controller:
         self._hall: Hall | None = None
         self._address: Address | None = None
         self._services: HallServices | None = None
+        self._starting: list[Thread] = []
         self._started_s = time.time()
         self.records: list[TrialRecord] = []
         self.not_run: list[str] = []
@@ -226,6 +283,8 @@ class Controller:
         self.interrupted = False
         self._running: set[str] = set()
         self._waiting: dict[str, None] = {}
+        self._scenarios: set[str] = set()
+        """Node ids of the tests that run trials; the rest of a suite is not our business."""
 
     def hall(self) -> Hall:
         if self._hall is None:
@@ -237,13 +296,29 @@ class Controller:
             self._services = HallServices(self.hall())
         return self._services
 
+    def address(self) -> Address:
+        if self._address is None:
+            self._address = serve(self.hall())
+        return self._address
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
         """pytest-xdist is about to start a worker: tell it where the run is."""
-        if self._address is None:
-            self._address = serve(self.hall())
-        told = msgspec.structs.replace(self.settings, hall=self._address)
+        if self._config.getoption("--ackproof-longest-first"):
+            self._start_servers()
+        told = msgspec.structs.replace(self.settings, hall=self.address())
         node.workerinput["ackproof"] = msgspec.json.encode(told).decode()  # type: ignore[attr-defined]
+
+    def _start_servers(self) -> None:
+        """Have them come up while pytest-xdist's workers do; what fails, a trial will tell."""
+        if not self._starting:
+            names, _ = chosen(self._config)
+            starts = [self.hall().nursery, *(partial(self.hall().broker, name) for name in names)]
+            self._starting = [
+                Thread(target=_quietly, args=(start,), daemon=True) for start in starts
+            ]
+            for thread in self._starting:
+                thread.start()
 
     def pytest_report_header(self) -> str:
         return f"ackproof: seed {self.settings.seed}, run {self.settings.run_id}"
@@ -263,16 +338,20 @@ class Controller:
         marks = tuple(f"[{name}-{profile}" for name in names for profile in (*profiles, *PROFILES))
         trials = [nodeid for nodeid in nodeids if any(mark in nodeid for mark in marks)]
         self._waiting |= dict.fromkeys(trials)
+        self._scenarios.update(trials)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._waiting.pop(nodeid, None)
-        self._running.add(nodeid)
+        if nodeid in self._scenarios:
+            self._running.add(nodeid)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._running.discard(nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid not in self._scenarios:
+            return
         trials: list[TrialRecord] = []
         not_run: list[str] = []
         for key, value in report.user_properties if report.when == "call" else ():
@@ -318,6 +397,7 @@ class Controller:
             self.folder.mkdir(parents=True, exist_ok=True)
             reporting.write_all(record, self.folder)
         self._hall.close()
+        shutil.rmtree(self.folder / TEMP, ignore_errors=True)
         with suppress(OSError):
             self.folder.rmdir()  # a session without trials leaves no folder
         if self.interrupted or self.stopped:
@@ -351,8 +431,17 @@ class Controller:
             terminalreporter.write_line(f"ackproof: report in {self.folder}")
 
 
+def _quietly(start: Callable[[], object]) -> None:
+    with suppress(HarnessError):
+        start()
+
+
 def _last_line(report: object) -> str:
-    """What a failure comes to: the last thing said of the error itself."""
+    """What a failure comes to: the first line of its message, or the last said of it."""
+    crash = getattr(report, "reprcrash", None)
+    if crash is not None and str(crash.message).strip():
+        at = f"{Path(str(crash.path)).name}:{crash.lineno}"
+        return f"{str(crash.message).strip().splitlines()[0]} ({at})"
     lines = [line.strip() for line in str(report).splitlines() if line.strip()]
     errors = [line[1:].strip() for line in lines if line.startswith("E ")]
     return next(reversed(errors or lines), "no reason given")
@@ -369,7 +458,7 @@ def versions(hall: Hall | None) -> dict[str, str]:
     return found | (hall.versions() if hall else {})
 
 
-JOBS_PER_CORE = 5
+JOBS_PER_CORE = 6
 """A trial waits for some three quarters of its time and computes for the rest, most of it
 in booting workers (benchmarks/trial_cost.py); a few more keep the cores from idling."""
 
@@ -389,16 +478,25 @@ def session(
 
     Raises HarnessError when the session could not run at all.
     """
-    _names(brokers, profiles)
     many = jobs or JOBS_PER_CORE * (os.cpu_count() or 1)
     args = [str(file) for file in files]
     args += [f"--broker={name}" for name in brokers] + [f"--profile={name}" for name in profiles]
-    args += [f"--out={out}", f"--numprocesses={many}", "--dist=worksteal"]
+    args += [
+        f"--out={out}",
+        f"--numprocesses={many}",
+        "--dist=worksteal",
+        "--ackproof-longest-first",
+    ]
     # Options of the project's own test suite are not about these trials.
     args += ["-c", str(Path(__file__).with_name("trials.ini")), f"--rootdir={Path.cwd()}"]
-    args += ["-p", "no:cacheprovider", "--import-mode=importlib"]
+    # Rewriting the asserts of every module of the engine would cost each process a second.
+    args += ["-p", "no:cacheprovider", "--import-mode=importlib", "--assert=plain"]
     args += [f"--seed={seed}"] if seed is not None else []
     args += ["--ackproof-measure"] if measure else []
+    run_id = new_run_id()
+    temp = Path(out).absolute() / run_id / TEMP
+    temp.parent.mkdir(parents=True)
+    args += [f"--ackproof-run={run_id}", f"--basetemp={temp}"]
     os.environ.pop("PYTEST_ADDOPTS", None)
     watcher = _Watcher(progress, many)
     said = io.StringIO()
@@ -426,7 +524,8 @@ def _nothing_in(files: Sequence[Path]) -> str:
     )
 
 
-def _names(wanted_brokers: Sequence[str], wanted_profiles: Sequence[str]) -> None:
+def check_names(wanted_brokers: Sequence[str], wanted_profiles: Sequence[str]) -> None:
+    """Raise UsageError for one that does not exist, MissingPartError for one that cannot run."""
     for name in wanted_brokers:
         brokers.load(name)
     for name in wanted_profiles:
@@ -443,12 +542,21 @@ class _Watcher:
         self._progress = progress
         self._jobs = jobs
 
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> Iterator[None]:
         found = session.config.pluginmanager.get_plugin(HOLDER)
         self.controller = found if isinstance(found, Controller) else None
         if self.controller is not None:
             self.controller.stop_at_once = True
+            self.controller.address()  # before the mask: its threads start the run's servers
             self._progress.say(f"seed {self.controller.settings.seed}")
+        # Ctrl-C is for this process, which ends the others. pytest-xdist's workers inherit
+        # the mask; one that comes meanwhile is delivered afterwards.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:

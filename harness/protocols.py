@@ -165,6 +165,10 @@ class Fault(Protocol):
     def needs_link(self) -> bool:
         """Whether the workers must reach the broker through a proxy."""
 
+    @property
+    def lasts_s(self) -> float:
+        """How long it is at work, by its plan."""
+
     def fire(self, stack: Stack, at: Event) -> Firing:
         """``at`` is the event that triggered it. Durations are bounded and in the plan."""
 

@@ -33,3 +33,9 @@ class Scenario:
     patience_s: float = 45.0
     """How long to wait, without any progress, for a message to come back. A message that
     comes back later is stranded."""
+
+    @property
+    def least_s(self) -> float:
+        """The least time its tasks and faults take: what orders the trials of a run."""
+        work_s = self.tasks * self.task_duration_s / (self.concurrency * self.workers)
+        return work_s + sum(fault.lasts_s for fault in self.faults)

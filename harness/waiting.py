@@ -20,7 +20,7 @@ from harness.processes import family
 
 T = TypeVar("T")
 
-LOG_LINES_SHOWN = 8
+LOG_LINES_SHOWN = 4
 _LOG_TAIL_BYTES = 8192
 _PORT_MIN = 15_000
 _PORT_TRIES = 100

@@ -36,7 +36,11 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
 
     def command(self, template: str, values: Mapping[str, object]) -> list[str]:
         """Split first, then filled in: a folder with a space stays one word."""
-        return [self._fill(word, values) for word in shlex.split(template)]
+        try:
+            words = shlex.split(template)
+        except ValueError as error:
+            raise UsageError(f"{self.folder / 'workload.toml'}: {template!r}: {error}") from error
+        return [self._fill(word, values) for word in words]
 
     def environment(self, values: Mapping[str, object]) -> dict[str, str]:
         """The user's environment, with this interpreter's commands and the app in reach."""
@@ -49,10 +53,15 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
     def _fill(self, template: str, values: Mapping[str, object]) -> str:
         try:
             return template.format_map(dict(values))
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+            name = str(error.args[0]) if isinstance(error, KeyError) else ""
+            near = difflib.get_close_matches(name, values)
+            there = ", ".join(sorted(values))
             raise UsageError(
-                f"{self.folder / 'workload.toml'}: {template!r} names {error}, which is not known",
-                f"Known are {', '.join(sorted(values))}.",
+                f"{self.folder / 'workload.toml'}: {template!r} has a field that is not known",
+                f"Did you mean {{{near[0]}}}?"
+                if near
+                else f"Known are {there}; a brace of your own is written twice.",
             ) from error
 
 
@@ -71,12 +80,12 @@ def _read(folder: Path) -> Workload:
     path = folder / "workload.toml"
     try:
         stored = tomllib.loads(path.read_text())
-        stored["folder"] = str(folder)
-        return msgspec.convert(stored, Workload, dec_hook=lambda kind, value: kind(value))
-    except tomllib.TOMLDecodeError as error:
+        return msgspec.structs.replace(msgspec.convert(stored, Workload), folder=folder)
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
     except msgspec.ValidationError as error:
         fields = [field.name for field in msgspec.structs.fields(Workload)]
+        fields.remove("folder")
         wrong = [key for key in stored if key not in fields]
         near = [name for key in wrong for name in difflib.get_close_matches(key, fields)]
         hint = f"Did you mean {', '.join(near)}?" if near else f"Keys are {', '.join(fields)}."

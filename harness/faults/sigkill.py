@@ -30,6 +30,7 @@ class Sigkill(Struct, frozen=True):
     kind: ClassVar[str] = "sigkill"
     kills: ClassVar[bool] = True
     needs_link: ClassVar[bool] = False
+    lasts_s: ClassVar[float] = 0.0
     target: str
     when: Trigger
 

@@ -33,6 +33,10 @@ class Spot(Struct, frozen=True):
     notice_s: float
     when: Trigger
 
+    @property
+    def lasts_s(self) -> float:
+        return self.notice_s
+
     def fire(self, stack: Stack, at: Event) -> Firing:
         worker = stack.worker(at.role)
         worker.signal(signal.SIGTERM)

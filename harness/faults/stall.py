@@ -29,6 +29,10 @@ class Stall(Struct, frozen=True):
     for_s: float
     when: Trigger
 
+    @property
+    def lasts_s(self) -> float:
+        return self.for_s
+
     def fire(self, stack: Stack, at: Event) -> Firing:
         del at  # the whole link, whoever's task it was
         link = stack.need_link()

@@ -192,7 +192,7 @@ class LocalRuntime:
         remove: Sequence[Path] = (),
     ) -> LocalProcess:
         """Start ``command``, leading a process group of its own. Raises StartError."""
-        spec = {
+        spec: dict[str, object] = {
             "command": list(command),
             "cwd": str(cwd),
             "log": str(log),

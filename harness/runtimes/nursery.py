@@ -10,7 +10,7 @@ Python had just started. Nothing of the user's own is imported beforehand.
 Only for what is sure to be the same that way (``warmable``); anything else starts cold, by
 exec. ``ACKPROOF_COLD=1`` starts everything cold. Linux only.
 
-Run as a script: ``nursery.py SOCKET``, an abstract name. Ends when its stdin does.
+Run as a script: ``nursery.py SOCKET``, an abstract name. Its own guard ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import importlib
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import sys
@@ -34,17 +33,30 @@ from typing import NoReturn
 from harness.runtimes import guard
 
 PRELOADED = (
+    "celery.__main__",
     "celery.bin.celery",
     "celery.apps.worker",
+    "celery.app.amqp",
+    "celery.app.control",
+    "celery.app.events",
+    "celery.app.log",
     "celery.app.trace",
     "celery.concurrency.prefork",
     "celery.worker.autoscale",
     "celery.worker.components",
     "celery.worker.consumer",
+    "celery.worker.strategy",
     "celery.backends.base",
+    "celery.events.state",
+    "celery.fixups.django",
+    "billiard.popen_fork",
+    "billiard.sharedctypes",
+    "kombu.pidbox",
     "kombu.transport.pyamqp",
     "kombu.transport.redis",
     "kombu.transport.SQS",
+    "encodings.idna",
+    "sqlite3",
 )
 COLD_WORDS = ("gevent", "eventlet")
 """Pools that patch the standard library before anything else may be imported."""
@@ -145,12 +157,9 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _serve(listener: socket.socket) -> None:
+def _serve(listener: socket.socket) -> NoReturn:
     """One connection a start: takes a spec and the guard's two pipes, answers with its pid."""
     while True:
-        ready, _, _ = select.select([listener, 0], [], [])
-        if 0 in ready:
-            return  # the harness is gone
         connection, _ = listener.accept()
         with connection:
             message, pipes, _, _ = socket.recv_fds(connection, 1 << 20, 2)
@@ -180,7 +189,7 @@ def _be_a_guard(told: dict[str, object], pipes: Sequence[int]) -> NoReturn:
         os._exit(status)
 
 
-def main() -> int:
+def main() -> NoReturn:
     sys.path.pop(0)  # this script's folder
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
@@ -194,8 +203,7 @@ def main() -> int:
         listener.listen(64)
         print("ready", flush=True)  # noqa: T201 - the harness waits for it
         _serve(listener)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -116,8 +116,8 @@ def test_a_loss_that_cannot_be_proved_is_unknown() -> None:
 def test_a_stranded_message_breaks_with_its_return() -> None:
     """The reason says where the last one is, and when it comes back."""
     story = Story().publish("a").publish("b").publish("c")
-    soon = story.unacked("b", back_in_s=60)
-    late = story.unacked("a", back_in_s=3700, why="visibility timeout")
+    soon = story.unacked("a", back_in_s=60)
+    late = story.unacked("b", back_in_s=3700, why="visibility timeout")
     assert says(no_stranded_tasks(), story.ends(soon, late, story.ready("c"))) == (
         BROKEN,
         "3 stranded: the last is unacked, back within 3700 s (visibility timeout)",
@@ -320,4 +320,5 @@ def test_only_the_first_few_are_told() -> None:
     messages = [MessageId(name, 0) for name in "abcd"]
     history = Story().history()
     assert tell_some(history, messages[:2]) == "a []; b []"
+    assert tell_some(history, messages[:3]) == "a []; b []; and 1 more"
     assert tell_some(history, messages) == "a []; b []; and 2 more"

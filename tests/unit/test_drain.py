@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.drain import GRACE_S, QUIET_S, TRANSIT_S, Drain, busy, decide, gave_up
-from harness.history import History
-from harness.model import BrokerView, Event, Held, Horizon
+from harness.model import MARKER_TASK, BrokerView, Held, Horizon
 from tests.histories import WALL_S, WORKER, Story
 
 OTHER = "worker-1+"
@@ -322,20 +321,7 @@ def test_the_horizon_comes_before_patience() -> None:
 
 def test_markers_are_nobodys_business() -> None:
     """A marker that is never completed keeps no trial waiting."""
-    story = Story().publish("a").runs("a")
-    marker = story.marker(OTHER).history().events[-6:]
-    history = History([*Story().publish("a").runs("a").history().events, *marker[:3]])
-    assert not any(isinstance(event, Event) and event.task_id == "a" for event in marker)
-    now = Drain(
-        history=history,
-        live=frozenset({WORKER}),
-        horizon=Horizon(20.0, ()),
-        patience_s=45.0,
-        now_s=history.events[-1].mono_s,
-        now_at_s=WALL_S,
-        progress_s=0.0,
-        idle_s=0.0,
-        event_s=history.events[-1].mono_s,
-    )
+    story = Story().publish("a").runs("a").event("publish_ok", "m", task=MARKER_TASK)
+    now = drain(story.event("received", "m", role=WORKER, task=MARKER_TASK), WORKER, after_s=0)
     assert not busy(now)
-    assert decide(now, NOTHING) is not None
+    assert why(now, NOTHING).startswith("every message is completed")

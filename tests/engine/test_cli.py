@@ -1,0 +1,136 @@
+"""The command line without a run: what is wrong is said in one line, with status 3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.cli import exit_status, main
+from harness.model import Counts, Outcome
+from harness.record import SCHEMA, RunRecord, Timings, TrialRecord
+
+HOLDS, BROKEN, UNKNOWN = Outcome.HOLDS, Outcome.BROKEN, Outcome.UNKNOWN
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def line(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line with which it refuses; nothing was made."""
+    before = sorted(Path.cwd().rglob("*"))
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (3, "")
+    (line,) = said.err.splitlines()
+    assert sorted(Path.cwd().rglob("*")) == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("study", "--broker", "reddis"), "there is no broker 'reddis'. Did you mean redis?"),
+        (("check", "--broker", "kafka"), "there is no broker 'kafka'. Did you mean rabbitmq or"),
+        (("study", "--profile", "harden"), "there is no profile 'harden'. Did you mean hardened?"),
+        (("study", "--profile", "x"), "there is no profile 'x'. There are default, hardened."),
+        (("study", "--scenario", "clam"), "there is no scenario 'clam'. Did you mean calm?"),
+        (("check", "--scenario", "zzz"), "there is no scenario 'zzz'. There are calm, canary"),
+        (("check", "none.py"), "no such scenario file or folder: none.py"),
+        (("check", "."), "no scenario files (test_*.py) there"),
+        (("study", "--jobs", "0"), "Invalid value for '--jobs': 0 is not in the range x>=1."),
+        (("study", "--seed", "x"), "Invalid value for '--seed': 'x' is not a valid integer."),
+        (("study", "--brokr", "redis"), "--brokr"),
+        (("stdy",), "No such command 'stdy'."),
+        (("judge",), "Missing argument 'RUN'."),
+        (("judge", "none"), "none"),
+        (("judge", "."), "run.json"),
+    ],
+)
+def test_what_it_refuses(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    """Names that do not exist, with the near ones; options; files."""
+    told = line(capsys, *words)
+    assert told.startswith("ackproof: ")
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "torn or not JSON"),
+        ('{"schema": "ackproof/run/1", "run_id', "torn or not JSON"),
+        ('{"schema": "other/9"}', "has schema 'other/9'"),
+        ('{"schema": "ackproof/run/1"}', "is not a run's record"),
+    ],
+)
+def test_judging_what_is_no_run(capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
+    """A record that is torn, or another's."""
+    Path("run").mkdir()
+    Path("run/run.json").write_text(text)
+    assert said in line(capsys, "judge", "run")
+
+
+def record(*outcomes: Outcome, expected: Outcome = HOLDS, **told: list[str]) -> RunRecord:
+    trials = [
+        TrialRecord(
+            id=f"calm-redis-{number}",
+            scenario="calm",
+            broker="redis",
+            profile="default",
+            settings={},
+            faults=[],
+            counts=Counts(),
+            timings=Timings(),
+            verdict=outcome,
+            reasons=[],
+            bundle=f"trials/calm-redis-{number}",
+            expected=expected,
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
+    run = RunRecord(SCHEMA, "id", 7, 1.0, {}, trials)
+    return msgspec.structs.replace(run, **told)
+
+
+def test_judging_a_run_whose_trials_are_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    """The record is there, the histories are not."""
+    Path("run").mkdir()
+    Path("run/run.json").write_bytes(msgspec.json.encode(record(HOLDS)))
+    assert "run/trials/calm-redis-0 is not a whole trial" in line(capsys, "judge", "run")
+
+
+@pytest.mark.parametrize(
+    ("run", "status"),
+    [
+        (record(), 0),
+        (record(HOLDS, HOLDS), 0),
+        (record(HOLDS, UNKNOWN), 2),
+        (record(UNKNOWN, BROKEN), 1),
+        (record(BROKEN, expected=BROKEN), 0),
+        (record(HOLDS, expected=BROKEN), 1),
+        (record(UNKNOWN, expected=UNKNOWN), 2),
+        (record(HOLDS, not_run=["sqs: it is missing"]), 0),
+        (record(HOLDS, not_run=["x: an error"], errors=["x: an error"]), 2),
+        (record(HOLDS, failed=["an assertion"]), 1),
+        (record(UNKNOWN, failed=["an assertion"]), 1),
+    ],
+)
+def test_exit_status(run: RunRecord, status: int) -> None:
+    """1 for a wrong verdict and for a test's own assertion; 2 for what is not known, also
+    because of an error; a canary that holds is wrong; a part that is missing is no error."""
+    assert exit_status(run) == status
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are no errors."""
+    for words in (["--help"], ["study", "-h"], ["--version"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0
+        assert capsys.readouterr().out
