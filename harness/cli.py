@@ -18,7 +18,7 @@ from rich.console import Console
 
 from harness import __version__
 from harness.model import HarnessError, Outcome, UsageError
-from harness.record import RunRecord, TrialRecord
+from harness.record import RunRecord
 
 PIPE_WIDTH = 110
 EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -206,6 +206,7 @@ def _writable(folder: Path) -> None:
 
 def _show(record: RunRecord, folder: Path) -> None:
     """The reasons, the table, and where the report is."""
+    from harness.reporting.summary import headline
     from harness.reporting.table import reasons_lines, study_table
 
     console = _console()
@@ -216,7 +217,7 @@ def _show(record: RunRecord, folder: Path) -> None:
     missing = _told_once(record.not_run)
     for told in (*missing, *(f"failed: {line}" for line in record.failed)):
         console.print(told, markup=False, highlight=False, soft_wrap=True)
-    console.print(headline(record.trials, record.duration_s), highlight=False)
+    console.print(f"{headline(record)} {record.duration_s:.0f} s.", highlight=False)
     console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
 
 
@@ -236,15 +237,3 @@ def _console() -> Console:
     """
     console = Console(file=sys.stdout)
     return console if console.is_terminal else Console(file=sys.stdout, width=PIPE_WIDTH)
-
-
-def headline(trials: list[TrialRecord], duration_s: float) -> str:
-    """How many trials came to what, in one line."""
-    outcomes = [trial.verdict for trial in trials]
-    parts = [f"{outcomes.count(outcome)} {outcome}" for outcome in Outcome]
-    faults = [fault for trial in trials for fault in trial.faults]
-    landed = sum(fault.landed for fault in faults)
-    return (
-        f"{len(trials)} trials in {duration_s:.0f} s: {', '.join(parts)}; "
-        f"{landed} of {len(faults)} faults landed"
-    )

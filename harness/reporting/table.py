@@ -6,6 +6,7 @@ terminal, how wide it is, and whether ``NO_COLOR`` is set.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _COLOUR = {Outcome.HOLDS: "green", Outcome.BROKEN: "red", Outcome.UNKNOWN: "yellow"}
 _ROOMY_WIDTH = 92
 _REASON_LENGTH_MAX = 120
+_LIFE_STORY = re.compile(r": [0-9a-f]{8} \[.*| \(visibility timeout .*\)| \(handed out .*\)")
+"""What is for the report: the steps of single messages, where a number comes from."""
 
 
 def study_table(record: RunRecord, width: int = 100) -> Table:
@@ -99,7 +102,8 @@ def _reason(trial: TrialRecord) -> Text:
     verdict.pad_right(max(0, len(Outcome.UNKNOWN) - len(verdict)))
     line = Text.assemble(verdict, "  ", (name_of(trial), "bold"))
     if reasons:
-        line.append(f": {one_line(reasons[0], _REASON_LENGTH_MAX)}")
+        told = _LIFE_STORY.sub("", one_line(reasons[0]))
+        line.append(f": {one_line(told, _REASON_LENGTH_MAX)}")
     if len(reasons) > 1:
         line.append(f" (+{len(reasons) - 1})", style="dim")
     return line
