@@ -77,6 +77,7 @@ class Hall:
         self._nursery: tuple[Process, str] | None = None
         self._folders = itertools.count()
         self._closed = False
+        self._failed: dict[str, StartError] = {}
         self.users: set[int] = set()
         """Pids of the pytest-xdist workers that use the hall."""
 
@@ -134,6 +135,8 @@ class Hall:
 
     def _endpoint(self, name: str, start: Callable[[Recording, Path], Endpoint]) -> Endpoint:
         with self._locks[name]:
+            if name in self._failed:
+                raise self._failed[name]
             known = self._endpoints.get(name)
             if known is None or self.exit_of(name, known.pid) is not None:
                 runtime = self._runtimes.setdefault(name, Recording())
@@ -150,8 +153,9 @@ class Hall:
             folder.mkdir(parents=True)
             try:
                 return start(runtime, folder)
-            except StartError:
+            except StartError as error:
                 if not left:
+                    self._failed[name] = error  # nor would it start for the next trial
                     raise
         raise AssertionError("it returns or raises")
 

@@ -13,6 +13,7 @@ import platform
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -271,6 +272,7 @@ class Controller:
         self._address: Address | None = None
         self._services: HallServices | None = None
         self._starting: list[Thread] = []
+        self._workers: list[subprocess.Popen[bytes]] = []
         self._started_s = time.time()
         self.records: list[TrialRecord] = []
         self.not_run: list[str] = []
@@ -295,6 +297,13 @@ class Controller:
         if self._services is None:
             self._services = HallServices(self.hall())
         return self._services
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_newgateway(self, gateway: object) -> None:
+        """A worker's process is there. It is a while until it makes itself known to the hall."""
+        process = getattr(getattr(gateway, "_io", None), "popen", None)
+        if process is not None:
+            self._workers.append(process)
 
     def address(self) -> Address:
         if self._address is None:
@@ -383,6 +392,8 @@ class Controller:
 
     def _end_workers(self) -> None:
         """End pytest-xdist's workers at once; the guards of what they started do the rest."""
+        for worker in self._workers:
+            worker.kill()
         if self._hall is not None:
             for pid in self._hall.users:
                 with suppress(ProcessLookupError):
@@ -459,8 +470,8 @@ def versions(hall: Hall | None) -> dict[str, str]:
 
 
 JOBS_PER_CORE = 6
-"""A trial waits for some three quarters of its time and computes for the rest, most of it
-in booting workers (benchmarks/trial_cost.py); a few more keep the cores from idling."""
+"""A trial waits for four fifths of its time and more, and computes for the rest
+(benchmarks/jobs.py shows the gain)."""
 
 
 def session(

@@ -32,6 +32,7 @@ from harness.model import (
     Outcome,
     Settings,
     StartError,
+    UsageError,
 )
 from harness.protocols import Lease, Link, Process, Runtime
 from harness.record import TrialRecord
@@ -130,12 +131,15 @@ def judged(folder: Path) -> TrialRecord:
     """The record of a trial from what is stored in its folder, and nothing else."""
     stored = bundle.read(folder)
     found: Judgement = judge(stored.history, stored.checks)
-    plan = stored.plan
+    try:
+        plan = msgspec.convert(stored.plan, Plan)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{folder} is not a whole trial: {error} in its plan") from error
     return TrialRecord(
-        id=str(plan["id"]),
-        scenario=str(plan["name"]),
-        broker=str(plan["broker"]),
-        profile=str(plan["profile"]),
+        id=plan.id,
+        scenario=plan.name,
+        broker=plan.broker,
+        profile=plan.profile,
         settings=stored.settings,
         faults=list(found.faults),
         counts=found.counts,
@@ -143,11 +147,11 @@ def judged(folder: Path) -> TrialRecord:
         verdict=found.verdict.outcome,
         reasons=list(found.verdict.reasons),
         bundle=f"trials/{folder.name}",
-        expected=Outcome(str(plan["expected"])),
-        claim=str(plan["claim"]),
+        expected=plan.expected,
+        claim=plan.claim,
         horizon=list(found.horizon),
         stranded=list(found.stranded),
-        seed=int(str(plan["seed"])),
+        seed=plan.seed,
     )
 
 

@@ -45,6 +45,9 @@ class Spec(NamedTuple):
     log: str
     env: list[str]
     remove: list[str]
+    patience_s: float = 0.0
+    """How long what came from the command may take to end by itself: a nursery's guards have
+    folders to remove."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -70,6 +73,7 @@ def _enter(spec: Spec, guard: int, failure_fd: int, become: Callable[[], object]
         signal.set_wakeup_fd(-1)
         for signum in AS_IN_A_NEW_PROCESS:
             signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -156,6 +160,16 @@ def _end(leader: int, ended: set[int]) -> None:
         time.sleep(0.002)
 
 
+def _let_end(leader: int, ended: set[int], patience_s: float) -> None:
+    """End the command alone, and let the others end by themselves for a while."""
+    if leader not in ended:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(leader, signal.SIGKILL)
+    deadline_s = time.monotonic() + patience_s
+    while _reap(ended) and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+
+
 def _watch(ended: set[int]) -> None:
     """Until the harness lets go (end-of-file) or the last child is gone."""
     wake_read, wake_write = os.pipe()
@@ -183,6 +197,8 @@ def run(spec: Spec, become: Callable[[], object]) -> int:
     if leader is not None:
         ended: set[int] = set()
         _watch(ended)
+        if spec.patience_s:
+            _let_end(leader, ended, spec.patience_s)
         _end(leader, ended)
     for folder in spec.remove:
         shutil.rmtree(folder, ignore_errors=True)

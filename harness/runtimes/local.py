@@ -21,6 +21,7 @@ from harness.runtimes import nursery
 
 GUARD = Path(__file__).with_name("guard.py")
 START_TIMEOUT_S = 30.0
+GUARDS_END_S = 2.0
 STOP_TIMEOUT_S = 5.0
 
 
@@ -175,11 +176,12 @@ class LocalRuntime:
     """Starts commands as local processes. Needs nothing but a POSIX system.
 
     With the address of a nursery, Python commands for which it makes no difference start
-    warm, as forks of it.
+    warm, as forks of it. What came from a command has ``patience_s`` to end by itself.
     """
 
-    def __init__(self, nursery: str = "") -> None:
+    def __init__(self, nursery: str = "", *, patience_s: float = 0.0) -> None:
         self._nursery = nursery
+        self._patience_s = patience_s
 
     def start(
         self,
@@ -198,6 +200,7 @@ class LocalRuntime:
             "log": str(log),
             "env": sorted(env),
             "remove": [str(folder) for folder in remove],
+            "patience_s": self._patience_s,
         }
         process = LocalProcess(name, self._guard(spec, command, env), log)
         try:
@@ -231,7 +234,7 @@ def start_nursery(folder: Path) -> tuple[LocalProcess, str]:
     address = f"ackproof-{os.getpid()}-{secrets.token_hex(4)}"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     log = folder / "nursery.log"
-    process = LocalRuntime().start(
+    process = LocalRuntime(patience_s=GUARDS_END_S).start(
         "nursery", [sys.executable, nursery.__file__, address], env=env, cwd=folder, log=log
     )
     deadline = time.monotonic() + START_TIMEOUT_S

@@ -134,3 +134,17 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
             main(words)
         assert end.value.code == 0
         assert capsys.readouterr().out
+
+
+def test_judging_a_trial_without_its_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stored by something else, or edited by hand."""
+    folder = Path("run/trials/calm-redis-0")
+    folder.mkdir(parents=True)
+    Path("run/run.json").write_bytes(msgspec.json.encode(record(HOLDS)))
+    parts = ("scenario", "settings", "live_settings", "plan")
+    stored: dict[str, object] = {part: {} for part in parts} | {"faults": [], "checks": []}
+    (folder / "trial.json").write_bytes(msgspec.json.encode(stored))
+    (folder / "history.jsonl").touch()
+    told = line(capsys, "judge", "run")
+    assert "calm-redis-0 is not a whole trial: " in told
+    assert told.endswith("in its plan")

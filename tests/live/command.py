@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+
+from harness.record import RunRecord
+from harness.reporting import run_json
 
 ACKPROOF = str(Path(sys.executable).with_name("ackproof"))
 MARK = "ACKPROOF_TEST_RUN"
@@ -115,11 +117,9 @@ class Run:
         found: set[int] = set()
         for process in self.family():
             with contextlib.suppress(psutil.Error):
-                found |= {
-                    connection.laddr.port
-                    for connection in process.net_connections("tcp")
-                    if connection.status == psutil.CONN_LISTEN
-                }
+                for connection in process.net_connections("tcp"):
+                    if connection.status == psutil.CONN_LISTEN and connection.laddr:
+                        found.add(connection.laddr.port)
         return found
 
     def end(self) -> None:
@@ -135,13 +135,12 @@ class Run:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
-    def report(self) -> dict[str, object]:
+    def report(self) -> RunRecord:
         """Its run.json, with the other files of a report beside it."""
         (file,) = self.out.glob("*/run.json")
         for name in ("index.html", "summary.md", "junit.xml"):
             assert (file.parent / name).stat().st_size
-        record: dict[str, object] = json.loads(file.read_text())
-        return record
+        return run_json.load(file)
 
 
 _NOT_PASSED_ON = {"CI", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", MARK}
@@ -149,11 +148,9 @@ _NOT_PASSED_ON = {"CI", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "PYTEST_XDIST_W
 
 def listening(ports: set[int]) -> set[int]:
     """Those of the ports on which anybody listens."""
-    return ports & {
-        connection.laddr.port
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    everybody = psutil.net_connections("tcp")
+    found = [one.laddr for one in everybody if one.status == psutil.CONN_LISTEN]
+    return ports & {address.port for address in found if address}
 
 
 def _alive(process: psutil.Process) -> bool:

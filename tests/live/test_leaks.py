@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.model import Outcome
 from tests.live.command import ACKPROOF, WITHIN_S, Run, listening, short_folder
 
 pytestmark = pytest.mark.skipif(
@@ -124,12 +125,11 @@ def test_ctrl_c(start: Start, moment: str, whom: str) -> None:
     assert not listening(ports)
     (line,) = run.stderr.splitlines()
     assert line.startswith("ackproof: interrupted")
-    if moment == "session starts":
-        return  # too early for a report
-    record = run.report()
-    assert record["complete"] is False
-    (cut,) = record["not_run"]  # type: ignore[misc]
-    assert str(cut).endswith(": interrupted")
+    if moment in {"mid-task", "mid-fault"}:  # before that there is nothing to report
+        record = run.report()
+        assert not record.complete
+        (cut,) = record.not_run
+        assert cut.endswith(": interrupted")
 
 
 def test_a_normal_run_leaves_its_folder_alone(start: Start) -> None:
@@ -158,10 +158,10 @@ def test_a_broker_that_dies_by_itself(start: Start) -> None:
     server.kill()
     assert run.wait() == 2, run.stdout + run.stderr
     run.gone()
-    trials = {str(trial["broker"]): trial for trial in run.report()["trials"]}  # type: ignore[attr-defined]
-    assert trials["sqs"]["verdict"] == "holds"
-    assert trials["redis"]["verdict"] == "unknown"
-    (why,) = [why for why in trials["redis"]["reasons"] if "died by itself" in why]
+    trials = {trial.broker: trial for trial in run.report().trials}
+    assert trials["sqs"].verdict is Outcome.HOLDS
+    assert trials["redis"].verdict is Outcome.UNKNOWN
+    (why,) = [why for why in trials["redis"].reasons if "died by itself" in why]
     assert f"pid {server.pid} ended by signal 9" in why
 
 
