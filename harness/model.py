@@ -36,7 +36,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     mono_s: float
     pid: int
     role: str
-    """Who wrote it: ``worker-1``, ``worker-1r1`` (its replacement), ``producer``, ``harness``."""
+    """Who wrote it: ``worker-1``, ``worker-1+`` (its replacement), ``producer``, ``harness``."""
     task_id: str = ""
     retries: int = 0
     task: str = ""

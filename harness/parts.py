@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -148,6 +149,10 @@ def _overridden(name: str) -> bool:
 
 def _package_folder(name: str) -> Path | None:
     """Where an importable package is, without importing it."""
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__spec__ is None:
+        # kombu puts a module of its own making in its place, and find_spec stumbles over it.
+        return Path(str(loaded.__file__)).parent
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         return None

@@ -20,6 +20,7 @@ class CleaningRuntime(LocalRuntime):
     """Local processes that the fixture ends, in the reverse order of their start."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.started: list[LocalProcess] = []
 
     def start(

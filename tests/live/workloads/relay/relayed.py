@@ -64,6 +64,7 @@ def main() -> None:
     with app.connection_for_write(relayed.geturl()) as connection:
         for number in range(tasks):
             if number == tasks // 2:
+                time.sleep(1.0)  # clean: what was sent has arrived
                 relay.close_cleanly()
                 time.sleep(0.3)
             work.apply_async((duration_s,), connection=connection)
