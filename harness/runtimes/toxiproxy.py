@@ -32,12 +32,13 @@ from typing import TYPE_CHECKING, Protocol
 from harness import parts, tcp_info
 from harness.model import Endpoint, HarnessError
 from harness.protocols import Process, Runtime
-from harness.waiting import NotYetError, free_port, wait_for_server
+from harness.waiting import NotYetError, free_port, wait_for_server, wait_until
 
 if TYPE_CHECKING:
     import requests
 
 START_S = 15.0
+STOPS_WITHIN_S = 5.0
 _ANSWER_S = 30.0
 """Longer than Toxiproxy's own limit of 25 s: removing a toxic waits for what it held to go."""
 _STREAMS = ("upstream", "downstream")
@@ -143,11 +144,14 @@ class ProxyLink:
     def freeze(self) -> None:
         """Let nothing pass any more, in either direction, and close nothing. Idempotent."""
         os.kill(self._server.pid, signal.SIGSTOP)
+        # The signal is taken by one thread, and the others stop a moment later.
+        wait_until(lambda: self.frozen() or None, STOPS_WITHIN_S, "Toxiproxy to stop")
 
     def thaw(self) -> None:
         """Let go what was held back. Idempotent."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._server.pid, signal.SIGCONT)
+            wait_until(lambda: not self.frozen() or None, STOPS_WITHIN_S, "Toxiproxy to go on")
 
     def frozen(self) -> bool:
         """Whether the operating system says that the proxy is stopped."""
