@@ -15,10 +15,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -442,6 +443,20 @@ class Controller:
             terminalreporter.write_line(f"ackproof: report in {self.folder}")
 
 
+@contextmanager
+def _children_told_to_be_quiet() -> Iterator[None]:
+    """Turn descriptor 2 aside: a pytest-xdist worker that is interrupted while it boots prints
+    a traceback there, beside our one line."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def _quietly(start: Callable[[], object]) -> None:
     with suppress(Exception):  # also what comes of closing the hall meanwhile
         start()
@@ -511,7 +526,7 @@ def session(
     os.environ.pop("PYTEST_ADDOPTS", None)
     watcher = _Watcher(progress, many)
     said = io.StringIO()
-    with progress, redirect_stdout(said), redirect_stderr(said):
+    with progress, redirect_stdout(said), redirect_stderr(said), _children_told_to_be_quiet():
         status = pytest.main(args, plugins=[watcher])
     controller = watcher.controller
     if status == pytest.ExitCode.INTERRUPTED and controller is None:

@@ -123,6 +123,7 @@ def test_ctrl_c(start: Start, moment: str, whom: str) -> None:
     assert run.wait(WITHIN_S) == 130
     run.gone(began_s + WITHIN_S - time.monotonic())
     assert not listening(ports)
+    assert len(run.stderr.splitlines()) == 1, run.stderr
     (line,) = run.stderr.splitlines()
     assert line.startswith("ackproof: interrupted")
     if moment in {"mid-task", "mid-fault"}:  # before that there is nothing to report
