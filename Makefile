@@ -16,9 +16,10 @@ help: ## show this list
 demo: setup ## set up, then measure what Celery loses on each broker
 	$(bin)/ackproof study
 
-test: lint ## set up, then every check: lint, the tests, the scenarios as claims
+test: lint ## set up, then every check: lint, tests, scenarios as claims, the wheel
 	$(bin)/python -m pytest tests -n $(jobs)
 	$(bin)/ackproof check scenarios/
+	scripts/test_wheel.sh
 
 setup: ## install what is missing, under .venv/ and .tools/
 	@scripts/setup.sh

@@ -187,6 +187,7 @@ class RunTrial:
     ) -> None:
         self.broker, self.profile = request.param
         self._request = request
+        self.measuring = settings.measure
         self._settings = settings
         self._services = services
 

@@ -26,4 +26,6 @@ ON_SQS = replace(SCENARIO, checks=[no_lost_tasks(), no_unexpected_tasks()])
 
 
 def test_connection_reset(run: RunTrial) -> None:
-    run(ON_SQS if run.broker == "sqs" else SCENARIO).assert_holds()
+    # A study measures, and shows the stranded ones for what they are.
+    claim = ON_SQS if run.broker == "sqs" and not run.measuring else SCENARIO
+    run(claim).assert_holds()
