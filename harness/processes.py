@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator, Sequence
+
 import psutil
+
+GONE_WITHIN_S = 5.0
+"""A killed process is gone within milliseconds; on a loaded machine, a little later."""
 
 
 def alive(pid: int) -> bool:
@@ -20,3 +26,11 @@ def family(pid: int) -> list[int]:
         return [pid, *(child.pid for child in leader.children(recursive=True))]
     except psutil.NoSuchProcess:
         return []
+
+
+def gone(pids: Sequence[int]) -> Generator[float, None, list[int]]:
+    """Wait, as a fault waits, until these have ended; gives those that have not in time."""
+    deadline_s = time.monotonic() + GONE_WITHIN_S
+    while any(map(alive, pids)) and time.monotonic() < deadline_s:
+        yield 0.01
+    return [pid for pid in pids if alive(pid)]

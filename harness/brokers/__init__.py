@@ -6,11 +6,10 @@ A broker ``NAME`` is the module ``harness/brokers/NAME.py``, whose ``BROKER`` sa
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 
-from harness.model import UsageError
+from harness.naming import known
 from harness.protocols import Broker
 
 
@@ -23,9 +22,6 @@ def names() -> list[str]:
 
 def load(name: str) -> Broker:
     """Get the broker called ``name``. Raises UsageError, with the near names."""
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known) or known
-        raise UsageError(f"there is no broker {name!r}", f"Did you mean {' or '.join(near)}?")
+    known(name, names(), "broker")
     broker: Broker = importlib.import_module(f"{__name__}.{name}").BROKER
     return broker

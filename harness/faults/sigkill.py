@@ -18,10 +18,8 @@ from typing import ClassVar
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger
-from harness.processes import alive, family
+from harness.processes import family, gone
 from harness.protocols import Firing, Stack
-
-GONE_WITHIN_S = 5.0
 
 
 class Sigkill(Struct, frozen=True):
@@ -44,9 +42,7 @@ class Sigkill(Struct, frozen=True):
             worker.signal_group(signal.SIGKILL)
         else:
             os.kill(victims[0], signal.SIGKILL)
-        while any(map(alive, victims)) and time.monotonic() < killed_mono_s + GONE_WITHIN_S:
-            yield 0.01
-        left = [pid for pid in victims if alive(pid)]
+        left = yield from gone(victims)
         ended = None if self.target == "child" else worker.poll()
         return Evidence(
             landed=bool(victims) and not left,

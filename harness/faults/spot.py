@@ -17,10 +17,8 @@ from typing import ClassVar
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger
-from harness.processes import alive, family
+from harness.processes import family, gone
 from harness.protocols import Firing, Stack
-
-GONE_WITHIN_S = 5.0
 
 
 class Spot(Struct, frozen=True):
@@ -48,9 +46,7 @@ class Spot(Struct, frozen=True):
         victims = family(worker.pid)
         killed_mono_s = time.monotonic()
         worker.signal_group(signal.SIGKILL)
-        while any(map(alive, victims)) and time.monotonic() < killed_mono_s + GONE_WITHIN_S:
-            yield 0.01
-        left = [pid for pid in victims if alive(pid)]
+        left = yield from gone(victims)
         noticed = [
             event.data.get("how")
             for event in stack.history().of("worker_shutting_down")
