@@ -35,7 +35,10 @@ def line(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ("words", "said"),
     [
         (("study", "--broker", "reddis"), "there is no broker 'reddis'. Did you mean redis?"),
-        (("check", "--broker", "kafka"), "there is no broker 'kafka'. There are rabbitmq, redis, sqs"),
+        (
+            ("check", "--broker", "kafka"),
+            "there is no broker 'kafka'. There are rabbitmq, redis",
+        ),
         (("study", "--profile", "harden"), "there is no profile 'harden'. Did you mean hardened?"),
         (("study", "--profile", "x"), "there is no profile 'x'. There are default, hardened."),
         (("study", "--scenario", "clam"), "there is no scenario 'clam'. Did you mean calm?"),
