@@ -41,6 +41,7 @@ def run(url: str, folder: Path, *, probe: bool) -> float:
     here = Path(tempfile.mkdtemp(dir=folder))
     done = here / "done"
     env = {**os.environ, "CELERY_BROKER_URL": url, "DONE": str(done), "PYTHONPATH": str(folder)}
+    env["TMPDIR"] = str(here)  # what a killed worker cannot delete goes with the folder
     subprocess.run([sys.executable, "-c", PUBLISH.format(tasks=TASKS)], env=env, check=True)
     if probe:
         env["PYTHONPATH"] = f"{PROBE}{os.pathsep}{folder}"

@@ -27,6 +27,7 @@ def boot(runtime: LocalRuntime, url: str, app: workload.Workload, folder: Path) 
         "ACKPROOF_EVENTS": str(events),
         "ACKPROOF_ROLE": "worker",
         "ACKPROOF_MARKER": "1",
+        "TMPDIR": str(events),  # what a killed worker cannot delete goes with the folder
     }
     follower = Follower(events)
 

@@ -160,6 +160,6 @@ def _coming_up(history: History, live: frozenset[str]) -> bool:
     """A live worker that is not ready yet, or has lost its broker and not found it again."""
     ready = {event.role for event in history.of("worker_ready")}
     last: dict[str, str] = {}
-    for event in sorted(history.of("connected", "connection_lost"), key=lambda e: e.mono_s):
+    for event in history.of("connected", "connection_lost"):
         last[event.role] = event.kind
     return any(role not in ready or last.get(role) == "connection_lost" for role in live)

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import cast
@@ -91,7 +91,13 @@ class Hall:
 
     def broker(self, name: str) -> Endpoint:
         """The broker's server, started if there is none or it has died. Raises HarnessError."""
-        return self._endpoint(name, lambda runtime, at: brokers.load(name).start(runtime, at))
+        with self._locks[name]:
+            if name in self._failed:
+                raise self._failed[name]
+            known = self._endpoints.get(name)
+            if known is None or self.exit_of(name, known.pid) is not None:
+                self._endpoints[name] = self._started(name)
+            return self._endpoints[name]
 
     def nursery(self) -> str:
         """Address of the process from which Python commands start warm; empty: there is none."""
@@ -133,26 +139,15 @@ class Hall:
             shutil.copy(log, logs / f"{log.relative_to(self._folder).parts[0]}-{log.name}")
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _endpoint(self, name: str, start: Callable[[Recording, Path], Endpoint]) -> Endpoint:
-        with self._locks[name]:
-            if name in self._failed:
-                raise self._failed[name]
-            known = self._endpoints.get(name)
-            if known is None or self.exit_of(name, known.pid) is not None:
-                runtime = self._runtimes.setdefault(name, Recording())
-                self._endpoints[name] = self._started(name, runtime, start)
-            return self._endpoints[name]
-
-    def _started(
-        self, name: str, runtime: Recording, start: Callable[[Recording, Path], Endpoint]
-    ) -> Endpoint:
+    def _started(self, name: str) -> Endpoint:
+        runtime = self._runtimes.setdefault(name, Recording())
         for left in reversed(range(START_TRIES)):
             if self._closed:
                 raise StartError("the run is over")
             folder = self._folder / f"{name}-{next(self._folders)}"
             folder.mkdir(parents=True)
             try:
-                return start(runtime, folder)
+                return brokers.load(name).start(runtime, folder)
             except StartError as error:
                 if not left:
                     self._failed[name] = error  # nor would it start for the next trial

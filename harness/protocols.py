@@ -123,9 +123,6 @@ class Link(Protocol):
         """Let go what was held back, on the same connections. Idempotent."""
 
     def frozen(self) -> bool: ...
-    def destroy(self) -> None:
-        """Close the link for good. Idempotent."""
-
     def counters(self) -> Mapping[str, int]:
         """Bytes so far, by name; ``sent_downstream`` are those that reached the workers."""
 

@@ -237,7 +237,7 @@ class Stage:
         return True
 
     def faults_done(self) -> bool:
-        """Whether no fault is at work, and none will be: its trigger can no longer come."""
+        """Whether no fault is at work; one that waits for its trigger is not."""
         return not self._at_work
 
     def _look_at_server(self) -> None:

@@ -73,7 +73,9 @@ def test_it_sees_what_it_would_have_seen(nursery: str, tmp_path: Path) -> None:
     for runtime in (LocalRuntime(nursery), LocalRuntime()):
         paths = f"{tmp_path}/a:{tmp_path}/b"
         assert ended(ran(runtime, tmp_path, LOOK_AROUND, PYTHONPATH=paths, MORE="x")) == (0, None)
-        seen.append(json.loads((tmp_path / "given.log").read_text()))
+        said = (tmp_path / "given.log").read_text()
+        assert said.startswith("{") and said.count("\n") == 1, said  # noqa: PT018 - shown whole
+        seen.append(json.loads(said))
     warm, cold = seen
     assert warm == cold
     assert warm["argv"][1:] == ["one", "two words"]
