@@ -76,7 +76,7 @@ def is_task_queue(name: str) -> bool:
     """Whether a queue of this name holds tasks, and not remote control, events or results."""
     return not (
         ".celery.pidbox" in name
-        or name.startswith(("celeryev.", "amq.gen"))
+        or name.startswith(("celeryev.", "amq.gen", "ackproof-marker-"))
         # The queue of the rpc result backend, which is named by the client's oid.
         or (len(name) == _UUID_LENGTH and _UUID.fullmatch(name) is not None)
     )
@@ -86,6 +86,15 @@ def transport_options(live: Settings) -> Mapping[str, object]:
     """Get ``broker_transport_options`` of a worker's effective settings."""
     options = live.get("broker_transport_options")
     return options if isinstance(options, Mapping) else {}
+
+
+def worker_transport(live: Settings) -> Mapping[str, object]:
+    """Get what the worker told of its own kombu, which need not be ours; empty if it has not.
+
+    Written by ``ackproof_probe.settings``.
+    """
+    told = live.get("ackproof_transport")
+    return told if isinstance(told, Mapping) and "kombu" in told else {}
 
 
 def number(value: object, default: float) -> float:

@@ -107,7 +107,28 @@ def gaps(history: History) -> list[str]:
             f"the broker holds {view.ready} ready and {view.unacked} unacknowledged messages, "
             f"of which only {len(view.held)} could be named"
         )
-    return found
+    return found + contradictions(history)
+
+
+def contradictions(history: History) -> list[str]:
+    """What the broker is said to hold, and cannot be holding: a time of return that had passed
+    when it was asked."""
+    view = final_view(history)
+    return [
+        f"{one.task_id} was to be back {view.at_s - one.back_at_s:.0f} s before the broker was "
+        f"asked, which still held it: {one.why}"
+        for one in (view.held if view else ())
+        if view is not None and one.back_at_s is not None and one.back_at_s < view.at_s
+    ]
+
+
+def back_in_s(history: History, one: Held) -> float | None:
+    """How long after the broker was asked this message comes back, at the latest; None: nobody
+    knows. Never negative: a time that had passed is one of the ``contradictions``."""
+    view = final_view(history)
+    if view is None or one.back_at_s is None or one.back_at_s < view.at_s:
+        return None
+    return one.back_at_s - view.at_s
 
 
 def held(history: History) -> dict[MessageId, Held]:

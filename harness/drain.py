@@ -2,25 +2,35 @@
 
 Pure: decides from the history so far, what the broker says, and the time. ``None`` means
 that waiting longer can still change something.
+
+    what stirs      event, fault's end, worker's start
+    ─────────────────────┴───────────── quiet ─────────────▶
+    looks at the broker     ▲      ▲      ▲      ▲  all the same
+
+Nothing is decided on one look. Events are read after each, so that what a look no longer
+shows because a worker took it is in the history when the two are held against each other.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import inf
 
 from msgspec import Struct
 
 from harness import counting
-from harness.history import History
+from harness.history import Execution, History
 from harness.model import BrokerView, Horizon, MessageId
 
 QUIET_S = 0.5
-"""No event for this long: what is in flight between a broker and a worker has arrived."""
+"""Looks that are the same for so long: what is in flight between a broker and a worker has
+arrived."""
 
 TRANSIT_S = 4.0
-"""No event for this long: even a message that no worker was seen to receive is not on its
-way any more (a publisher's bytes in a socket, a slow poll's reply)."""
+"""The same, for a message of which nobody knows that it is not on its way: published and not
+received (a publisher's bytes in a socket, a slow poll's reply), or given back and popped
+again (on Redis it is nowhere until its new worker has noted it)."""
 GRACE_S = 5.0
 """Beyond the horizon, because a loaded machine is late too: late must not be called lost."""
 
@@ -30,6 +40,8 @@ class Settled(Struct, frozen=True):
 
     why: str
     settled: bool = True
+    loops: bool = False
+    """Whether something would have gone on for ever; ``why`` names it."""
 
 
 class Drain(Struct, frozen=True):
@@ -46,8 +58,42 @@ class Drain(Struct, frozen=True):
     """When something last happened that counts as progress: an end, a fault, a new worker."""
     idle_s: float
     """Since when no worker was busy: from here on, only redelivery can bring work."""
-    event_s: float
-    """When the last event of any kind was written."""
+    bound_s: float = inf
+    """When the trial ends, whatever goes on."""
+    attempts_max: int = 20
+    """A message that was started so often would be for ever."""
+
+
+class Looks:
+    """The looks at the broker since when nothing has changed: the first and the last of them."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """What was seen so far says nothing of now: somebody was at work."""
+        self.view: BrokerView | None = None
+        """What they all say."""
+        self.same_s = -inf
+        """From the first one's answer to the last one's question."""
+        self._first_asked_s = -inf
+        self._first_answered_s = inf
+
+    def add(self, view: BrokerView, *, asked_s: float, answered_s: float, stirred_s: float) -> None:
+        """One more look. ``stirred_s`` is when something last happened, as far as is known after
+        it: a look from before that tells nothing of now."""
+        same = self.view is not None and _held(view) == _held(self.view)
+        if same and stirred_s < self._first_asked_s:
+            self.same_s = asked_s - self._first_answered_s
+        else:
+            self.forget()
+            self._first_asked_s, self._first_answered_s = asked_s, answered_s
+        self.view = view
+
+
+def _held(view: BrokerView) -> tuple[object, ...]:
+    named = Counter((one.task_id, one.retries, one.where) for one in view.held)
+    return view.ready, view.unacked, named
 
 
 def busy(drain: Drain) -> bool:
@@ -56,15 +102,20 @@ def busy(drain: Drain) -> bool:
     return bool(
         history.going_at(drain.now_s)
         or _reserved(history, drain.live)
+        or _unnoticed(history, drain.live)
         or _coming_up(history, drain.live)
     )
 
 
-def gave_up(drain: Drain) -> Settled | None:
-    """The bound of every trial: idle for as long as redelivery can take, or without progress
-    for as long as the scenario waits."""
+def gave_up(drain: Drain, view: BrokerView | None = None) -> Settled | None:
+    """The bounds of every trial: idle for as long as redelivery can take, without progress for
+    as long as the scenario waits, and a hard one in time. What the broker says will come later
+    than the horizon is not overdue."""
+    if looping := _looping(drain):
+        return looping
     waited_s = drain.now_s - drain.progress_s
-    if drain.now_s - drain.idle_s > drain.horizon.seconds + GRACE_S:
+    overdue = view is None or all(one.back_at_s is None for one in view.held)
+    if overdue and drain.now_s - drain.idle_s > drain.horizon.seconds + GRACE_S:
         return Settled(f"idle for the redelivery horizon of {drain.horizon.seconds:.0f} s")
     if waited_s > drain.patience_s:
         return Settled(
@@ -73,13 +124,40 @@ def gave_up(drain: Drain) -> Settled | None:
     return None
 
 
-def decide(drain: Drain, view: BrokerView) -> Settled | None:
+def _looping(drain: Drain) -> Settled | None:
+    """Progress for ever is none: a message that is given out each time anew, or a trial whose
+    time is over. What loops is named."""
+    left = set(_unfinished(drain.history))
+    for message, runs in drain.history.executions_of.items():
+        if len(runs) >= drain.attempts_max and left <= {message}:
+            told = f"{message.task_id} ({runs[0].task}) was started {len(runs)} times"
+            told += " and never came to its end" if message in left else ""
+            return Settled(told, loops=True)
+    if drain.now_s < drain.bound_s:
+        return None
+    starts = Counter(run.task for run in drain.history.executions)
+    if not starts:
+        return Settled("its time is over, and nothing was ever started", settled=False)
+    [(task, number)] = starts.most_common(1)
+    latest_s = max(run.started_s for run in drain.history.executions)
+    return Settled(
+        f"its time is over: {task} was started {number} times, "
+        f"and the last start of any task was {drain.now_s - latest_s:.1f} s ago",
+        settled=False,
+        loops=True,
+    )
+
+
+def decide(drain: Drain, looks: Looks) -> Settled | None:
     """Whether the trial is over, given that no worker is busy."""
+    view = looks.view
+    if view is None:
+        return None
     left = _unfinished(drain.history)
+    if looks.same_s < _quiet_needed_s(drain, view, left):
+        return None
     if view.total == 0 and not left:
         return Settled("every message is completed, and the broker holds none")
-    if drain.now_s - drain.event_s < _quiet_needed_s(drain, left):
-        return None
     if view.total == 0:
         return Settled(f"nobody holds the other {len(left)} messages any more")
     if not drain.live:
@@ -94,27 +172,33 @@ def _unfinished(history: History) -> list[MessageId]:
     return [m for m, fate in fates.items() if fate != "rejected" and m not in done]
 
 
-def _quiet_needed_s(drain: Drain, left: Iterable[MessageId]) -> float:
-    """How long nothing must have happened. A message whose last receiver is gone, or has
-    settled it, is not on its way to anybody; any other might be."""
-    gone_s = {event.role: event.mono_s for event in drain.history.of("connection_lost")}
-    for message in left:
-        life = drain.history.life(message)
-        received = [event for event in life if event.kind == "received"]
-        settled = [event for event in life if event.kind in {"acked", "rejected"}]
-        if not received:
-            return TRANSIT_S
-        last = received[-1]
-        forgotten = last.role not in drain.live or gone_s.get(last.role, 0.0) > last.mono_s
-        if not forgotten and not any(event.mono_s >= last.mono_s for event in settled):
-            return TRANSIT_S
-        if any(event.kind == "rejected" and event.data.get("requeue") for event in settled[-1:]):
-            return TRANSIT_S
-    return QUIET_S
+def _quiet_needed_s(drain: Drain, view: BrokerView, left: Iterable[MessageId]) -> float:
+    """How long every look must have been the same, and nothing have happened. What nobody has
+    settled for good, and nobody is seen to hold, may be on its way to a worker that lives."""
+    seen = {MessageId(one.task_id, one.retries) for one in view.held}
+    given_out = _given_out(drain.history)
+    if not drain.live:
+        return QUIET_S
+    settled = {event.message for event in drain.history.of("acked", "rejected")} - given_out
+    if given_out - seen or set(left) - seen - settled:
+        return TRANSIT_S
+    # With nothing left to be seen, two looks are enough.
+    return QUIET_S if view.total or left else 0.0
+
+
+def _given_out(history: History) -> set[MessageId]:
+    """Messages that a worker received, and that nobody has settled for good since."""
+    open_ones: set[MessageId] = set()
+    for event in history.of("received", "acked", "rejected"):
+        if event.kind == "received" or event.data.get("requeue"):
+            open_ones.add(event.message)
+        else:
+            open_ones.discard(event.message)
+    return open_ones
 
 
 def _all_come_back_too_late(drain: Drain, view: BrokerView) -> Settled | None:
-    """Held messages that return only after the trial would have given up."""
+    """Held messages that return, at the earliest, only after the trial would have given up."""
     backs = list(_returns(drain, view))
     give_up_at_s = drain.now_at_s + drain.patience_s - (drain.now_s - drain.progress_s)
     if len(backs) < view.unacked or not backs or min(backs) <= give_up_at_s:
@@ -126,19 +210,18 @@ def _all_come_back_too_late(drain: Drain, view: BrokerView) -> Settled | None:
 
 
 def _returns(drain: Drain, view: BrokerView) -> Iterable[float]:
-    """When each unacknowledged message comes back, wall clock; where the broker does not
+    """The earliest return of each unacknowledged message, wall clock; where the broker does not
     name them, from when each was last received."""
     if view.named:
-        return [one.back_at_s for one in view.held if one.back_at_s is not None]
-    given_out: dict[MessageId, float] = {}
-    for event in drain.history.of("publish_ok", "received"):
-        given_out[event.message] = event.at_s
-    settled = {event.message for event in drain.history.of("acked", "rejected")}
-    return [
-        at_s + drain.horizon.seconds
-        for message, at_s in given_out.items()
-        if message not in settled
-    ]
+        return [one.earliest_at_s for one in view.held if one.earliest_at_s is not None]
+    given_out_s = {event.message: event.mono_s for event in drain.history.of("publish_ok")}
+    for event in drain.history.of("received", "acked", "rejected"):
+        if event.kind == "received":
+            given_out_s[event.message] = event.mono_s
+        else:
+            given_out_s.pop(event.message, None)
+    ago_s = [drain.now_s - mono_s for mono_s in given_out_s.values()]
+    return [drain.now_at_s - ago + drain.horizon.earliest_s for ago in ago_s]
 
 
 def _reserved(history: History, live: frozenset[str]) -> bool:
@@ -147,13 +230,45 @@ def _reserved(history: History, live: frozenset[str]) -> bool:
     What it had received before it lost its connection it forgets (``Consumer.on_close``).
     """
     lost_s = {event.role: event.mono_s for event in history.of("connection_lost")}
-    pending: Counter[tuple[str, MessageId]] = Counter()
-    for event in history.of("received"):
-        if event.role in live and event.mono_s > lost_s.get(event.role, float("-inf")):
-            pending[event.role, event.message] += 1
-    started = Counter((event.role, event.message) for event in history.of("started"))
-    settled = Counter((event.role, event.message) for event in history.of("acked", "rejected"))
-    return any(times > max(started[key], settled[key]) for key, times in pending.items())
+
+    def times(*kinds: str) -> Counter[tuple[str, MessageId]]:
+        return Counter(
+            (event.role, event.message)
+            for event in history.of(*kinds)
+            if event.role in live and event.mono_s > lost_s.get(event.role, -inf)
+        )
+
+    started, settled = times("started"), times("acked", "rejected")
+    return any(
+        number > max(started[key], settled[key]) for key, number in times("received").items()
+    )
+
+
+def _unnoticed(history: History, live: frozenset[str]) -> bool:
+    """A pool process died under a message, and its worker, which lives, has not settled it yet.
+
+    Celery may take 5 s to look after its pool, and 10 s more for a lost result; only then does
+    it acknowledge the message, or give it back.
+    """
+    lost_s = {event.role: event.mono_s for event in history.of("connection_lost")}
+    died = [run for run in history.executions if run.cut_off_s is not None and run.role in live]
+    return any(
+        not _settled_since(history, run)
+        for run in died
+        if run.started_s > lost_s.get(run.role, -inf)
+    )
+
+
+def _settled_since(history: History, run: Execution) -> bool:
+    """Whether the worker has settled the message since it received it for this run."""
+    life = [event for event in history.life(run.message) if event.role == run.role]
+    received_s = [
+        event.mono_s for event in life if event.kind == "received" and event.mono_s <= run.started_s
+    ]
+    return any(
+        event.kind in {"acked", "rejected"} and event.mono_s >= max(received_s, default=-inf)
+        for event in life
+    )
 
 
 def _coming_up(history: History, live: frozenset[str]) -> bool:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from harness import counting
 from harness.history import Execution, History
-from harness.model import Counts, Event, Outcome, Verdict
+from harness.model import Counts, Event, Held, Outcome, Verdict
 from harness.protocols import Check
 from harness.record import FaultRecord, StrandedMessage, Timings
 
@@ -159,18 +159,18 @@ def _cut_off_by(run: Execution, fired: Event, done: Event) -> bool:
 
 
 def _stranded(history: History) -> list[StrandedMessage]:
-    return [
-        StrandedMessage(
-            task_id=one.task_id,
-            retries=one.retries,
-            where=one.where,
-            back_in_s=round(one.back_at_s - history.end_at_s, 1)
-            if one.back_at_s is not None
-            else None,
-            why=one.why,
-        )
-        for one in counting.stranded(history).values()
-    ]
+    return [_stranded_message(history, one) for one in counting.stranded(history).values()]
+
+
+def _stranded_message(history: History, one: Held) -> StrandedMessage:
+    back_in_s = counting.back_in_s(history, one)
+    return StrandedMessage(
+        task_id=one.task_id,
+        retries=one.retries,
+        where=one.where,
+        back_in_s=None if back_in_s is None else round(back_in_s, 1),
+        why=one.why,
+    )
 
 
 def _derivation(history: History) -> tuple[str, ...]:

@@ -87,16 +87,22 @@ class Counts(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """A message that the broker holds, and when it would be offered again."""
+    """A message that the broker holds, and when it would be offered again.
+
+    The two times are wall clock, and lie in the future of the view that tells them: who sees
+    that one has passed gives None, and says in ``why`` what is still waited for.
+    """
 
     task_id: str
     retries: int
     where: str
     """``ready`` or ``unacked``."""
     back_at_s: float | None = None
-    """Latest wall-clock time at which the broker offers it again; None: no time is set
-    (it is ready now, or it returns when its consumer's connection ends)."""
+    """Latest time at which the broker offers it again; None: no time is set (it is ready
+    now, or it returns when its consumer's connection ends, or it is overdue)."""
     why: str = ""
+    earliest_at_s: float | None = None
+    """Earliest such time; None: it may be any moment."""
 
 
 class BrokerView(Struct, frozen=True):
@@ -123,6 +129,9 @@ class Horizon(Struct, frozen=True):
     seconds: float
     derivation: tuple[str, ...]
     """One line a term: what, its value, where the value comes from."""
+    earliest_s: float = 0.0
+    """The shortest: nothing that a worker was given is offered again sooner after that,
+    however its worker ended. Decides where the broker does not name what it holds."""
 
 
 class Endpoint(Struct, frozen=True):

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from harness.model import Settings
 from harness.protocols import Check, Fault
 
+BOUND_SPARE_S = 60.0
+BOUND_TIMES = 4.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
@@ -34,8 +37,22 @@ class Scenario:
     """How long to wait, without any progress, for a message to come back. A message that
     comes back later is stranded."""
 
+    bound_s: float | None = None
+    """How long the trial may take after its baseline, whatever goes on; None: as its plan says
+    (``ends_within_s``)."""
+    attempts_max: int = 20
+    """A message that was started so often, with nothing else left to do, would be for ever."""
+
     @property
     def least_s(self) -> float:
         """The least time its tasks and faults take: what orders the trials of a run."""
         work_s = self.tasks * self.task_duration_s / (self.concurrency * self.workers)
         return work_s + sum(fault.lasts_s for fault in self.faults)
+
+    def ends_within_s(self, horizon_s: float) -> float:
+        """The hard bound of a trial: several times what its tasks and faults take, on a busy
+        machine, and its patience twice, for the message that comes back with the last of it."""
+        if self.bound_s is not None:
+            return self.bound_s
+        waits_s = 2 * self.patience_s + min(horizon_s, self.patience_s)
+        return BOUND_SPARE_S + BOUND_TIMES * self.least_s + waits_s

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 from harness.follower import Follower
@@ -67,7 +69,11 @@ class Stage:
         self._asked_server_s = time.monotonic()
         self._last_look_s = time.monotonic()
         self.progress_s = time.monotonic()
-        self.last_probe_event_s = time.monotonic()
+        self.stirred_s = time.monotonic()
+        """When something last happened that may have set messages moving: an event was read, a
+        fault ended, a worker started or ended."""
+        self.bound_s = inf
+        """When the trial ends, whatever goes on."""
         self.busy_s = time.monotonic()
         """When a worker was last seen to have work in its hands, or to be coming up."""
         self.looked_s = 0.0
@@ -141,7 +147,9 @@ class Stage:
         """Start the user's own worker command with the probe loaded from outside."""
         command = self.workload.command(self.workload.worker, self._values(name))
         env = self._env(name) | ({"ACKPROOF_MARKER": "1"} if marker else {})
+        env |= {"ACKPROOF_HOSTNAME": _host(name)} if self.scenario.workers > 1 else {}
         self.workers[name] = self._start(name, command, env)
+        self.stirred_s = time.monotonic()
 
     def start_producer(self) -> Process:
         command = self.workload.command(self.workload.producer, self._values("producer"))
@@ -215,9 +223,11 @@ class Stage:
         self._look_at_server()
         fresh = self._follower.poll()
         self._add(fresh)
+        if fresh:
+            # When it is read, not when it was written: its writer may have been slow to.
+            self.stirred_s = time.monotonic()
         self._notice_deaths()
         for event in fresh:
-            self.last_probe_event_s = max(self.last_probe_event_s, event.mono_s)
             if event.kind in {"finished", "worker_ready", "started"}:
                 self.progress_s = max(self.progress_s, event.mono_s)
             if event.task != MARKER_TASK:
@@ -254,6 +264,7 @@ class Stage:
             ended = process.poll()
             if ended is not None and name not in self._exited:
                 self._exited.add(name)
+                self.stirred_s = time.monotonic()
                 self.note(
                     "process_exited",
                     mono_s=ended.mono_s,
@@ -271,6 +282,7 @@ class Stage:
                 self._note_death(run.role, run.pid, died_s)
 
     def _note_death(self, role: str, pid: int, mono_s: float) -> None:
+        self.stirred_s = time.monotonic()
         self.note("process_exited", mono_s=mono_s, name=role, pid=pid, leader=False)
 
     def _pull_triggers(self, event: Event) -> None:
@@ -304,7 +316,7 @@ class Stage:
             for pid in victims:
                 self._dead_pids.add(pid)
                 self._note_death(work.role, pid, killed_s)
-        self.progress_s = time.monotonic()
+        self.progress_s = self.stirred_s = time.monotonic()
         self.note(
             "fault_done",
             index=work.index,
@@ -333,3 +345,9 @@ class _AtWork:
         self.firing = firing
         self.role = role
         self.resume_s = 0.0
+
+
+def _host(worker: str) -> str:
+    """The host of ``worker-2`` and of its replacements ``worker-2+``. One name a worker: Celery
+    takes two that share theirs for one."""
+    return f"{worker.rstrip('+')}.{socket.gethostname()}"

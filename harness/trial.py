@@ -26,7 +26,6 @@ from harness import bundle, drain
 from harness.judge import Judgement, judge
 from harness.model import (
     MARKER_TASK,
-    BrokerView,
     HarnessError,
     Horizon,
     Outcome,
@@ -41,7 +40,6 @@ from harness.stage import Stage
 from harness.workload import Workload
 
 BASELINE_TIMEOUT_S = 90.0
-PRODUCER_TIMEOUT_S = 90.0
 EFFECTS_TIMEOUT_S = 30.0
 VIEW_EVERY_S = 0.15
 LOG_LINES = 4
@@ -226,25 +224,29 @@ def _publish(stage: Stage) -> Process:
 
 def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
     """Publish, break, heal and drain overlap in time; this is the loop they share."""
-    if not stage.tick_until(lambda: producer.poll() is not None, PRODUCER_TIMEOUT_S):
-        raise HarnessError(f"the producer did not end within {PRODUCER_TIMEOUT_S:.0f} s")
+    bound_s = stage.scenario.ends_within_s(horizon.seconds)
+    stage.bound_s = time.monotonic() + bound_s
+    if not stage.tick_until(lambda: producer.poll() is not None, bound_s):
+        raise HarnessError(f"the producer did not end within {bound_s:.0f} s")
     ended = producer.poll()
     if ended is not None and ended.status != 0:
         stage.note("trial_error", why=f"the producer failed ({ended}): {last_lines(producer.log)}")
-    stage.tick_until(stage.faults_done, float("inf"))  # each is bounded by its own plan
+    if not stage.tick_until(stage.faults_done, stage.bound_s - time.monotonic()):
+        raise HarnessError(f"a fault was still at work after {bound_s:.0f} s")
     stage.busy_s = time.monotonic()  # idleness counts from here
+    looks = drain.Looks()
     settled: drain.Settled | None = None
     while settled is None:
         stage.tick()
         if _busy(stage, horizon):
+            looks.forget()
             settled = drain.gave_up(_drain(stage, horizon))
             continue
-        view = _look(stage)
-        # The look took time, and something may have arrived meanwhile.
+        _look(stage, looks)
         now = _drain(stage, horizon)
         if not _busy(stage, horizon):
-            settled = drain.decide(now, view) or drain.gave_up(now)
-    stage.note("drain_ended", why=settled.why, settled=settled.settled)
+            settled = drain.decide(now, looks) or drain.gave_up(now, looks.view)
+    stage.note("drain_ended", why=settled.why, settled=settled.settled, loops=settled.loops)
 
 
 def _busy(stage: Stage, horizon: Horizon) -> bool:
@@ -265,15 +267,20 @@ def _drain(stage: Stage, horizon: Horizon) -> drain.Drain:
         now_at_s=time.time(),
         progress_s=stage.progress_s,
         idle_s=max(stage.busy_s, stage.progress_s),
-        event_s=stage.last_probe_event_s,
+        bound_s=stage.bound_s,
+        attempts_max=stage.scenario.attempts_max,
     )
 
 
-def _look(stage: Stage) -> BrokerView:
-    """Ask the broker what it holds, not more often than it likes to be asked."""
+def _look(stage: Stage, looks: drain.Looks) -> None:
+    """Ask the broker what it holds, not more often than it likes to be asked; then read what
+    happened meanwhile, and only then believe it."""
     stage.tick_until(lambda: stage.looked_s + VIEW_EVERY_S < time.monotonic(), VIEW_EVERY_S * 2)
+    asked_s = time.monotonic()
+    view = stage.lease.view(stage.live_settings)
     stage.looked_s = time.monotonic()
-    return stage.lease.view(stage.live_settings)
+    stage.tick()
+    looks.add(view, asked_s=asked_s, answered_s=stage.looked_s, stirred_s=stage.stirred_s)
 
 
 def _collect(stage: Stage) -> None:
@@ -359,6 +366,8 @@ def _not_met(stage: Stage, names: set[str]) -> str:
     ready = {event.role for event in history.events if event.kind == "worker_ready"}
     if not history.events or not any(event.role in names for event in history.events):
         why = "the probe was not loaded (does the worker command start Python with -E, -I or -S?)"
+    elif failed := history.first("marker_failed"):
+        why = f"{failed.role} could not send its marker task: {failed.data['error']}"
     elif names - ready:
         why = f"{', '.join(sorted(names - ready))} not ready after {BASELINE_TIMEOUT_S:.0f} s"
     else:

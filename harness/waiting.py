@@ -125,21 +125,29 @@ def log_tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
 
 
 def free_port() -> int:
-    """Choose a TCP port of 127.0.0.1 that nobody listens on.
+    """Choose a TCP port of 127.0.0.1 that nobody listens on, and keep it for a minute.
 
     It is taken from below the system's ephemeral range: a server may open its port seconds
     later (RabbitMQ does), and until then no outgoing connection of this machine, of which
-    trials make thousands, is given it.
+    trials make thousands, is given it. Nor does another call, in whatever process, choose it
+    for a minute: a connection through it was ended by this side, and in ``TIME_WAIT`` it keeps
+    from the port whoever does not set ``SO_REUSEADDR``, as servers do and ``free_port`` does
+    not (Yelp's ``ephemeral-port-reserve`` is the source of this).
     """
     # Not from the run's seed: two runs side by side must not pick the same ports.
     chance = random.SystemRandom()
     for _ in range(_PORT_TRIES):
         port = chance.randrange(_PORT_MIN, _ephemeral_port_min())
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as visitor:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            # Only now: of two that choose the same at once, one was refused.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.listen(1)
+            visitor.connect(("127.0.0.1", port))
+            probe.accept()[0].close()
             return port
     raise StartError(f"no free port found on 127.0.0.1 in {_PORT_TRIES} tries")
 

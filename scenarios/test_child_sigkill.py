@@ -10,9 +10,9 @@ from harness.plugin import RunTrial
 from harness.scenario import Scenario
 
 SCENARIO = Scenario(
-    tasks=10,
-    task_duration_s=0.5,
-    faults=[sigkill("child", when=step("effect", nth=3))],
+    tasks=6,
+    task_duration_s=2.0,
+    faults=[sigkill("child", when=step("effect", nth=2))],
     checks=[no_lost_tasks(), no_stranded_tasks(), no_unexpected_tasks(), recovers_within(s=30)],
 )
 

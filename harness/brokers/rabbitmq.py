@@ -52,7 +52,7 @@ USER = "guest"
 """RabbitMQ's own default user: it may come from loopback only, and so do we."""
 
 _ANSWER_S = 10.0
-_FREED_S = 2.0
+_FREED_S = 15.0
 """How long the messages of a killed worker may take to return before they are counted."""
 _POLL_S = 0.1
 _CELERY_HEARTBEAT_S = 120.0

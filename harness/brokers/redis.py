@@ -12,12 +12,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness import parts
-from harness.celery_terms import Reading, number, read_envelope, transport_options
+from harness.celery_terms import (
+    Reading,
+    number,
+    read_envelope,
+    transport_options,
+    worker_transport,
+)
 from harness.model import BrokerView, Endpoint, Event, Held, Horizon, MessageId, Settings
 from harness.protocols import Runtime
 from harness.waiting import NoAnswerError, NotYetError, free_port, wait_for_server
@@ -32,6 +38,15 @@ _ANSWER_S = 5.0
 _RESTORE_INTERVAL_S = 10.0
 _RESTORE_THROTTLE = 10
 """kombu's constants before 5.7, which has them as class attributes and transport options."""
+_VISIBILITY_TIMEOUT_S = 3600.0
+_MUTEX_EXPIRE_S = 300.0
+_MUTEX_EXPIRES_SOON_S = 10
+"""As long as a restore pass may take on a busy machine, and a thousand times as long as one
+takes on a quiet one; what is not given back before the lock has gone waits as long."""
+_PASS_TAKES_S = 5.0
+"""A restore lock that is older has nobody who will release it: a pass takes milliseconds."""
+_POLL_S = 2.0
+"""How long Celery's loop for pools without an event loop waits for something to come in."""
 
 # Atomic, because a message moves from a list to `unacked` and back: a look at one after the
 # other could miss it in both, and call it lost.
@@ -42,7 +57,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     table.insert(lists, redis.call('LRANGE', key, 0, -1))
   end
 end
-return {lists, redis.call('HGETALL', KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')}
+local index = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+return {lists, redis.call('HGETALL', KEYS[1]), index, redis.call('PTTL', KEYS[3])}
 """
 
 
@@ -52,12 +68,51 @@ class _Redelivery(NamedTuple):
     visibility_timeout_s: float
     restore_interval_s: float
     restore_throttle: float
-    sources: tuple[str, str, str]
+    mutex_expire_s: float
+    sources: tuple[str, str, str, str]
+    event_loop: bool
+    """Without one (gevent, eventlet) a pass hangs on polls at which nothing comes in. While a
+    worker is idle there are none: its own BRPOP is answered every second."""
 
     @property
     def pass_s(self) -> float:
-        """Longest time between two restore passes of a worker."""
-        return self.restore_interval_s * self.restore_throttle
+        """Longest time between two restore passes of a worker, if it makes them at all."""
+        return (self.restore_interval_s if self.event_loop else _POLL_S) * self.restore_throttle
+
+    @property
+    def derivation(self) -> tuple[str, str, str]:
+        timeout_from, interval_from, throttle_from, mutex_from = self.sources
+        timeout = f"visibility timeout {self.visibility_timeout_s:g} s ({timeout_from})"
+        restore = (
+            f"restore pass every {self.restore_interval_s:g} s ({interval_from}), "
+            f"of which one in {self.restore_throttle:g} scans ({throttle_from}): "
+            f"{self.pass_s:g} s; and one scan at each worker's start"
+        )
+        if not self.event_loop:
+            restore = (
+                "no event loop, so an idle worker makes no restore pass: one makes it when nothing "
+                f"comes for {self.restore_throttle:g} polls ({throttle_from}) of {_POLL_S:g} s, "
+                f"{self.pass_s:g} s, as while its prefetch is used up, or perhaps at its start"
+            )
+        lock = (
+            "not added: a worker killed inside a restore pass leaves its lock unacked_mutex "
+            f"behind, and nobody restores anything until that expires, {self.mutex_expire_s:g} s "
+            f"after it was taken ({mutex_from}); the broker's view tells when it is there"
+        )
+        return timeout, restore, lock
+
+
+class _Lock(NamedTuple):
+    """kombu's ``unacked_mutex``, at one moment. While it is there, no pass restores anything.
+
+    Source: ``kombu.transport.redis.Mutex``, a lock that only expires
+    (``unacked_mutex_expire``), and ``QoS.restore_visible``, which gives up where it is held.
+    """
+
+    left_s: float
+    """Until it expires; 0: it is not there."""
+    abandoned: bool
+    """Whether it is too old for anybody to be in the middle of a pass."""
 
 
 class RedisLease:
@@ -83,9 +138,12 @@ class RedisLease:
         keys = [
             prefix + str(options.get("unacked_key") or "unacked"),
             prefix + str(options.get("unacked_index_key") or "unacked_index"),
+            prefix + str(options.get("unacked_mutex_key") or "unacked_mutex"),
         ]
         with _answering():
-            lists, unacked, index = self._connect().eval(_EVERYTHING, len(keys), *keys)
+            answer = self._connect().eval(_EVERYTHING, len(keys), *keys)
+        lists, unacked, index, lock_left_ms = answer
+        now_s = time.time()
         ready = _counted(raw for messages in lists for raw in messages)
         fetched_at_s = {tag: float(score) for tag, score in _pairs(index)}
         taken = [
@@ -94,14 +152,15 @@ class RedisLease:
             for reading in _counted([_envelope(raw)])
         ]
         numbers = _redelivery(live)
+        lock = _lock(numbers, lock_left_ms / 1000)
         held = [Held(*reading.message, where="ready") for reading in ready if reading.message]
         held += [
-            _held_back(reading.message, fetched_s, numbers)
+            _held_back(reading.message, fetched_s, numbers, lock, now_s)
             for reading, fetched_s in taken
             if reading.message
         ]
         return BrokerView(
-            at_s=time.time(),
+            at_s=now_s,
             ready=len(ready),
             unacked=len(taken),
             held=tuple(held),
@@ -116,13 +175,8 @@ class RedisLease:
         if transport_options(live).get("ack_emulation") is False:
             return Horizon(0.0, ("ack_emulation is off: what was fetched never comes back",))
         numbers = _redelivery(live)
-        timeout = f"visibility timeout {numbers.visibility_timeout_s:g} s ({numbers.sources[0]})"
-        restore = (
-            f"restore pass every {numbers.restore_interval_s:g} s ({numbers.sources[1]}), "
-            f"of which one in {numbers.restore_throttle:g} scans ({numbers.sources[2]}): "
-            f"{numbers.pass_s:g} s; and one scan at each worker's start"
-        )
-        return Horizon(numbers.visibility_timeout_s + numbers.pass_s, (timeout, restore))
+        timeout_s = numbers.visibility_timeout_s
+        return Horizon(timeout_s + numbers.pass_s, numbers.derivation, timeout_s)
 
     def release(self) -> None:
         if self._client is None:
@@ -166,12 +220,22 @@ class Redis:
         """Redeliver soon after a worker died, and not while a task may still run.
 
         Three times the longest task, because a prefetched message waits for one before its
-        own turn; the restore pass every second, where the installed kombu lets us.
+        own turn.
         """
-        options: dict[str, object] = {"visibility_timeout": math.ceil(3 * longest_task_s + 1)}
-        if hasattr(_kombu_channel(), "unacked_restore_interval"):
-            options |= {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
-        return {"broker_transport_options": options}
+        return {"broker_transport_options": restored_after(math.ceil(3 * longest_task_s + 1))}
+
+
+def restored_after(visibility_timeout_s: float) -> dict[str, object]:
+    """``broker_transport_options`` with which what a dead worker held comes back soon: a restore
+    pass every second, which a kombu before 5.7 does not heed. And a worker that was killed in
+    the middle of one keeps the others from theirs for seconds, not for kombu's five minutes.
+    """
+    return {
+        "visibility_timeout": visibility_timeout_s,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": _MUTEX_EXPIRES_SOON_S,
+    }
 
 
 def _command(binary: str, port: int, folder: Path) -> list[str]:
@@ -234,16 +298,47 @@ def _envelope(raw: bytes) -> bytes:
         return b""
 
 
-def _held_back(message: MessageId, fetched_at_s: float | None, numbers: _Redelivery) -> Held:
+def _lock(numbers: _Redelivery, left_s: float) -> _Lock:
+    """From its time to live, which Redis gives as negative where there is no lock."""
+    held_for_s = numbers.mutex_expire_s - left_s
+    return _Lock(max(left_s, 0.0), abandoned=left_s > 0 and held_for_s > _PASS_TAKES_S)
+
+
+def _held_back(
+    message: MessageId, fetched_at_s: float | None, numbers: _Redelivery, lock: _Lock, now_s: float
+) -> Held:
+    """When a fetched message is restored: not before its time and not while the lock is there,
+    and then with the next pass of a worker. No time that has passed is given."""
     if fetched_at_s is None:
         why = "it is not in unacked_index, so no restore pass will find it"
         return Held(*message, where="unacked", why=why)
+    visible_at_s = fetched_at_s + numbers.visibility_timeout_s
+    free_at_s = now_s + lock.left_s if lock.left_s else -math.inf
+    earliest_s = max(visible_at_s, free_at_s) if lock.abandoned else visible_at_s
+    latest_s = max(visible_at_s, free_at_s) + numbers.pass_s
+    if lock.abandoned and free_at_s > visible_at_s:
+        why = (
+            "a worker died inside its restore pass and left its lock unacked_mutex, "
+            f"which keeps everybody from restoring for another {lock.left_s:.0f} s"
+        )
+    elif not numbers.event_loop:
+        why = "without an event loop an idle worker restores nothing: nobody says when it is back"
+    elif latest_s < now_s:
+        why = (
+            f"its visibility timeout of {numbers.visibility_timeout_s:g} s is over, "
+            "and no restore pass of a worker has found it yet"
+        )
+    else:
+        why = (
+            f"visibility timeout {numbers.visibility_timeout_s:g} s after its fetch, "
+            f"then the next restore pass of a worker, within {numbers.pass_s:g} s"
+        )
     return Held(
         *message,
         where="unacked",
-        back_at_s=fetched_at_s + numbers.visibility_timeout_s + numbers.pass_s,
-        why=f"visibility timeout {numbers.visibility_timeout_s:g} s after its fetch, "
-        f"then the next restore pass of a worker, within {numbers.pass_s:g} s",
+        back_at_s=latest_s if latest_s >= now_s and numbers.event_loop else None,
+        why=why,
+        earliest_at_s=earliest_s if earliest_s >= now_s else None,
     )
 
 
@@ -252,37 +347,51 @@ def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
 
 
 def _redelivery(live: Settings) -> _Redelivery:
-    """Derive kombu's numbers from the live options, else from the installed kombu.
+    """Derive kombu's numbers from the live options, else from the kombu that runs.
 
     Source: ``kombu.transport.redis``: ``QoS.restore_visible``,
-    ``Transport.register_with_event_loop``.
+    ``Transport.register_with_event_loop``, ``MultiChannelPoller.get``.
     """
-    options = transport_options(live)
-    channel = _kombu_channel()
+    options, kombu = transport_options(live), _kombu(live)
 
-    def term(name: str, before_5_7: float, in_place_of_0: float) -> tuple[float, str]:
-        default = getattr(channel, name, None)
-        if default is None:
-            return before_5_7, "a constant in the code of this kombu"
+    def term(name: str, in_the_code: float, least: float) -> tuple[float, str]:
+        if kombu.get(name) is None:
+            return in_the_code, f"a constant in the code of kombu {kombu.get('kombu')}"
+        default = number(kombu[name], in_the_code)
         if options.get(name) is None:
-            return float(default), f"kombu's Channel.{name}"
-        chosen = number(options[name], float(default))
-        return chosen or in_place_of_0, f"broker_transport_options[{name!r}]"
+            return default, f"Channel.{name} of kombu {kombu.get('kombu')}"
+        chosen = number(options[name], default)
+        return chosen if chosen > 0 else least, f"broker_transport_options[{name!r}]"
 
-    timeout_s, timeout_from = term("visibility_timeout", 3600.0, 0.0)
+    timeout_s, timeout_from = term("visibility_timeout", _VISIBILITY_TIMEOUT_S, 0.0)
     interval_s, interval_from = term(
         "unacked_restore_interval", _RESTORE_INTERVAL_S, _RESTORE_INTERVAL_S
     )
     throttle, throttle_from = term("unacked_restore_throttle", _RESTORE_THROTTLE, 1.0)
+    mutex_s, mutex_from = term("unacked_mutex_expire", _MUTEX_EXPIRE_S, _MUTEX_EXPIRE_S)
     return _Redelivery(
-        timeout_s, interval_s, throttle, (timeout_from, interval_from, throttle_from)
+        timeout_s,
+        interval_s,
+        throttle,
+        mutex_s,
+        (timeout_from, interval_from, throttle_from, mutex_from),
+        event_loop=kombu.get("event_loop") is not False,
     )
 
 
-def _kombu_channel() -> type:
+def _kombu(live: Settings) -> Mapping[str, object]:
+    """The kombu that restores: the worker's own; ours, where no worker has told of its."""
+    if told := worker_transport(live):
+        return told
+    from kombu import __version__
     from kombu.transport.redis import Channel
 
-    return Channel
+    names = ("visibility_timeout", "unacked_restore_interval", "unacked_restore_throttle")
+    return {"kombu": f"{__version__}, the harness's own"} | {
+        name: getattr(Channel, name)
+        for name in (*names, "unacked_mutex_expire")
+        if hasattr(Channel, name)
+    }
 
 
 BROKER = Redis()

@@ -100,6 +100,7 @@ class SQSLease:
         return Horizon(
             seconds=timeout_s + wait_s + poll_s,
             derivation=(f"visibility timeout {timeout_s:g} s ({source})", long_poll, polling),
+            earliest_s=timeout_s,
         )
 
     def release(self) -> None:
@@ -384,11 +385,16 @@ def _look(
 def _in_flight(message: MessageId, fetched_at_s: float | None, timeout_s: float) -> Held:
     if fetched_at_s is None:
         return Held(*message, where="unacked", why="its visibility timeout ended just now")
+    back_at_s = fetched_at_s + timeout_s
+    if back_at_s < time.time():
+        why = f"in flight for longer than its visibility timeout of {timeout_s:g} s: extended"
+        return Held(*message, where="unacked", why=why)
     return Held(
         *message,
         where="unacked",
-        back_at_s=fetched_at_s + timeout_s,
+        back_at_s=back_at_s,
         why=f"visibility timeout {timeout_s:g} s after it was received",
+        earliest_at_s=back_at_s,
     )
 
 

@@ -17,23 +17,27 @@ class NoStrandedTasks(Struct, frozen=True):
         left = counting.stranded(history)
         gaps = counting.gaps(history)
         open_yet = counting.cut_short(history) + counting.missed_events(history)
+        open_yet += counting.contradictions(history)
         if open_yet or (gaps and not left):
             return Verdict(Outcome.UNKNOWN, tuple(open_yet or gaps))
         if not left:
             return Verdict(Outcome.HOLDS)
         latest = max(left.values(), key=lambda one: one.back_at_s or 0.0)
-        return Verdict(
-            Outcome.BROKEN, (f"{len(left)} stranded: {_where(latest, history.end_at_s)}",)
-        )
+        told = f"{len(left)} stranded: {_where(history, latest)}"
+        drained = history.last("drain_ended")
+        if drained is not None and drained.data.get("loops"):
+            told += f"; {drained.data['why']}"
+        return Verdict(Outcome.BROKEN, (told,))
 
     def __str__(self) -> str:
         return "no stranded tasks"
 
 
-def _where(held: Held, now_s: float) -> str:
+def _where(history: History, held: Held) -> str:
+    back_in_s = counting.back_in_s(history, held)
     back = (
-        f"back within {held.back_at_s - now_s:.0f} s"
-        if held.back_at_s is not None
+        f"back within {back_in_s:.0f} s"
+        if back_in_s is not None
         else "with no time set for its return"
     )
     why = f" ({held.why})" if held.why else ""

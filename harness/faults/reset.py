@@ -21,7 +21,7 @@ from harness.protocols import Firing, Link, Stack
 
 IDLE_S = 2.0
 """A connection on which nothing flows for so long is closed as it is."""
-TRIED_S = 6.0
+TRIED_S = 20.0
 """Where there is no open connection (SQS between two requests): until someone tries."""
 SETTLES_S = 0.2
 

@@ -32,7 +32,7 @@ from typing import NamedTuple
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LINUX = sys.platform.startswith("linux")
-ONLY_END_OF_FILE_ENDS_A_GUARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ONLY_END_OF_FILE_ENDS_A_GUARD = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 AS_IN_A_NEW_PROCESS = (*ONLY_END_OF_FILE_ENDS_A_GUARD, signal.SIGCHLD, signal.SIGPIPE)
 
 

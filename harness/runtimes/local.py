@@ -22,7 +22,9 @@ from harness.runtimes import nursery
 GUARD = Path(__file__).with_name("guard.py")
 START_TIMEOUT_S = 30.0
 GUARDS_END_S = 2.0
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 60.0
+"""For a guard that hangs. One at work is not to be killed: what it has still to remove, such as
+the thousand files of a database on a busy disk, would be left for good."""
 
 
 class LocalProcess:
@@ -138,20 +140,31 @@ class _Guard(Protocol):
     def wait(self) -> int: ...
 
 
-class _WarmGuard:
-    """A guard that the nursery forked: not our child, so watched by its pidfd."""
+class _NotAskedError(Exception):
+    """The nursery could not be asked, so nothing can have started there."""
 
-    def __init__(self, nursery: str, told: bytes) -> None:
+
+class _WarmGuard:
+    """A guard that the nursery forked: not our child, so watched by its pidfd.
+
+    Raises _NotAskedError as long as nothing was sent. After that the command may run, and
+    whatever goes wrong is a StartError: started once more, it might run twice.
+    """
+
+    def __init__(self, name: str, nursery: str, told: bytes) -> None:
         command_end, self_end = os.pipe()
         read_end, report_end = os.pipe()
         self.stdin: IO[bytes] | None = os.fdopen(self_end, "wb", buffering=0)
         self.stdout: IO[bytes] | None = os.fdopen(read_end, "rb", buffering=0)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
-                asked.connect("\0" + nursery)
-                socket.send_fds(asked, [told], [command_end, report_end])
-                pid = int(asked.recv(32))
-            self._pid_fd = os.pidfd_open(pid)
+                try:
+                    asked.connect("\0" + nursery)
+                    # One packet: all of it is taken, or none.
+                    socket.send_fds(asked, [told], [command_end, report_end])
+                except OSError as error:  # it is gone, or too much to tell
+                    raise _NotAskedError(str(error)) from error
+                self._pid_fd = _pid_fd_of(name, asked)
         except BaseException:
             self.stdin.close()
             self.stdout.close()
@@ -161,15 +174,34 @@ class _WarmGuard:
             os.close(report_end)
 
     def poll(self) -> int | None:
+        if self._pid_fd is None:
+            return 0
         return 0 if select.select([self._pid_fd], [], [], 0.0)[0] else None
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
+        if self._pid_fd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
 
     def wait(self) -> int:
-        select.select([self._pid_fd], [], [])
+        if self._pid_fd is not None:
+            select.select([self._pid_fd], [], [])
         return 0
+
+
+def _pid_fd_of(name: str, asked: socket.socket) -> int | None:
+    """What watches the guard that the nursery answers with; None: it has ended already, as a
+    short command's may have on a loaded machine. Raises StartError."""
+    asked.settimeout(START_TIMEOUT_S)
+    try:
+        answer = asked.recv(32)
+    except OSError as error:
+        raise StartError(f"cannot start {name}: the nursery does not answer: {error}") from error
+    if not answer:
+        raise StartError(f"cannot start {name}: the nursery ended when it was asked to")
+    with contextlib.suppress(ProcessLookupError):
+        return os.pidfd_open(int(answer))
+    return None
 
 
 class LocalRuntime:
@@ -202,7 +234,7 @@ class LocalRuntime:
             "remove": [str(folder) for folder in remove],
             "patience_s": self._patience_s,
         }
-        process = LocalProcess(name, self._guard(spec, command, env), log)
+        process = LocalProcess(name, self._guard(name, spec, command, env), log)
         try:
             process.wait_started()
         except BaseException:  # also Ctrl-C: nobody else knows of it yet
@@ -211,12 +243,12 @@ class LocalRuntime:
         return process
 
     def _guard(
-        self, spec: dict[str, object], command: Sequence[str], env: Mapping[str, str]
+        self, name: str, spec: dict[str, object], command: Sequence[str], env: Mapping[str, str]
     ) -> _Guard:
         if self._nursery and nursery.warmable(command, env):
             told = json.dumps({"spec": spec, "values": dict(env)}).encode()
-            with contextlib.suppress(OSError):  # it is gone, or too much to tell: start cold
-                return _WarmGuard(self._nursery, told)
+            with contextlib.suppress(_NotAskedError):  # start cold
+                return _WarmGuard(name, self._nursery, told)
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(GUARD), json.dumps(spec)],
             stdin=subprocess.PIPE,

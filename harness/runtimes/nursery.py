@@ -60,8 +60,18 @@ PRELOADED = (
 )
 COLD_WORDS = ("gevent", "eventlet")
 """Pools that patch the standard library before anything else may be imported."""
-COLD_VARIABLES = ("PYTHON", "KOMBU_", "C_", "FORKED_BY_MULTIPROCESSING", "MALLOC_", "LD_")
-"""Variables that Python, the linker, Celery or kombu read once, when they start."""
+COLD_VARIABLES = (
+    "PYTHON",
+    "KOMBU_",
+    "C_",
+    "FORKED_BY_MULTIPROCESSING",
+    "MALLOC_",
+    "LD_",
+    "REMAP_SIGTERM",
+    "ACKPROOF_HOSTNAME",
+)
+"""Variables that Python, the linker, Celery, billiard, kombu or the probe read once, when they
+start."""
 
 
 def warmable(command: Sequence[str], env: Mapping[str, str]) -> bool:

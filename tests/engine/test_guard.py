@@ -18,8 +18,9 @@ import harness
 from harness.model import Exit, StartError
 from harness.processes import alive
 from harness.runtimes.local import LocalProcess, LocalRuntime
+from tests.patience import PATIENCE_S
 
-WITHIN_S = 5.0
+WITHIN_S = PATIENCE_S
 LINUX = sys.platform.startswith("linux")
 linux_only = pytest.mark.skipif(not LINUX, reason="parent-death signal and /proc are Linux's")
 

@@ -3,15 +3,19 @@
 import json
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.model import StartError
 from harness.runtimes.local import LocalProcess, LocalRuntime, start_nursery
 from harness.runtimes.nursery import warmable
 from harness.waiting import wait_until
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm starts are for Linux")
 
@@ -45,7 +49,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def ended(process: LocalProcess) -> tuple[int | None, int | None]:
     """Exit status and signal of a command that ends by itself."""
-    end = wait_until(process.poll, 20.0, "the command ends")
+    end = wait_until(process.poll, PATIENCE_S, "the command ends")
     process.stop()
     return end.status, end.signal
 
@@ -139,7 +143,9 @@ signal.pause()
 """
     process = ran(LocalRuntime(nursery), tmp_path, code)
     pid_file = tmp_path / "pid"
-    pid = wait_until(lambda: (pid_file.exists() and pid_file.read_text()) or None, 10.0, "its pid")
+    pid = wait_until(
+        lambda: (pid_file.exists() and pid_file.read_text()) or None, PATIENCE_S, "its pid"
+    )
     process.stop()
     assert not Path(f"/proc/{pid}").exists()
 
@@ -174,6 +180,7 @@ def test_a_variable_that_python_reads_at_its_start_makes_it_cold() -> None:
     command = ["python", "-m", "app"]
     assert not warmable(command, environment(PYTHONDEVMODE="1"))
     assert not warmable(command, environment(KOMBU_LOG_DEBUG="1"))
+    assert not warmable(command, environment(REMAP_SIGTERM="SIGQUIT"))
     assert warmable(command, environment(PYTHONPATH="/somewhere"))
 
 
@@ -181,3 +188,42 @@ def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """ACKPROOF_COLD starts everything cold."""
     monkeypatch.setenv("ACKPROOF_COLD", "1")
     assert not warmable(["python", "-m", "app"], environment())
+
+
+def test_a_command_that_was_quicker_than_its_start_is_not_run_again(
+    nursery: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It and its guard may have ended before anybody could watch them, on a loaded machine: it
+    has run, its output stands in the log once, and how it ended is known."""
+    opened = os.pidfd_open
+
+    def late(pid: int) -> int:
+        wait_until(
+            lambda: not Path(f"/proc/{pid}").exists() or None, PATIENCE_S, "the guard to end"
+        )
+        return opened(pid)
+
+    monkeypatch.setattr("os.pidfd_open", late)
+    process = ran(LocalRuntime(nursery), tmp_path, "print('once'); raise SystemExit(3)")
+    assert ended(process) == (3, None)
+    assert (tmp_path / "given.log").read_text() == "once\n"
+
+
+def test_a_nursery_that_dies_when_it_was_asked_is_not_asked_elsewhere(tmp_path: Path) -> None:
+    """Nobody knows whether the command runs: that is an error, and no second start."""
+    name = f"ackproof-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind("\0" + name)
+        listener.listen(1)
+
+        def takes_it_and_dies() -> None:
+            connection, _ = listener.accept()
+            connection.recv(1 << 20)
+            connection.close()
+
+        thread = threading.Thread(target=takes_it_and_dies)
+        thread.start()
+        with pytest.raises(StartError, match="the nursery ended when it was asked to"):
+            ran(LocalRuntime(name), tmp_path, "print('run')")
+        thread.join()
+    assert not (tmp_path / "given.log").exists()

@@ -20,7 +20,8 @@ from harness.reporting import run_json
 ACKPROOF = str(Path(sys.executable).with_name("ackproof"))
 MARK = "ACKPROOF_TEST_RUN"
 """A variable that everything of a run inherits, but for what gets an environment of its own."""
-WITHIN_S = 5.0
+WITHIN_S = 30.0
+"""For what takes a second or two on a quiet machine. What leaks stays for good."""
 POLL_S = 0.02
 
 
@@ -59,7 +60,7 @@ class Run:
     def stderr(self) -> str:
         return (self.folder / "stderr").read_text()
 
-    def wait(self, timeout_s: float = 90.0) -> int:
+    def wait(self, timeout_s: float = 300.0) -> int:
         """Its exit status."""
         return self.process.wait(timeout_s)
 
@@ -71,7 +72,7 @@ class Run:
                 texts.append(file.read_text(errors="replace"))
         return "".join(texts)
 
-    def until(self, done: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    def until(self, done: Callable[[], bool], what: str, timeout_s: float = 180.0) -> None:
         """Wait for a moment of the run."""
         deadline_s = time.monotonic() + timeout_s
         while not done():

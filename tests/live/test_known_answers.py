@@ -5,6 +5,7 @@ RabbitMQ, S: SQS).
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,69 @@ def test_k8_redis_message_of_a_killed_worker_is_stranded_not_lost(run: RunTrial)
     assert record.timings.horizon_s == 3700
 
 
+@only("redis")
+def test_r13_a_restore_lock_left_behind_strands_what_is_due(run: RunTrial) -> None:
+    """R13: the visibility timeout is over in seconds, and a pass comes each second; but a worker
+    was killed inside one and its lock is there for five minutes. Nobody restores anything: it
+    is stranded, and said to be back when the lock has gone and not in the past."""
+    options = {"visibility_timeout": 3, "unacked_restore_interval": 1}
+    options |= {"unacked_restore_throttle": 1, "unacked_mutex_expire": 300}
+    scenario = replace(
+        killing("worker", ACKS_LATE | {"broker_transport_options": options}),
+        workload="workloads/locked",
+    )
+    record = concluded(run(scenario), Outcome.BROKEN)
+    assert (record.counts.lost, record.counts.stranded, record.counts.completed) == (0, 1, 3)
+    (left,) = record.stranded
+    assert "left its lock unacked_mutex" in left.why
+    assert left.back_in_s is not None
+    assert 45 < left.back_in_s < 301
+
+
+@every_broker
+def test_two_workers_each_get_their_marker_and_their_share(run: RunTrial) -> None:
+    """A baseline of two: markers go to a queue of each worker's own, and each is a machine with
+    a name of its own, though the command names neither."""
+    scenario = Scenario(
+        tasks=6, task_duration_s=0.3, workers=2, concurrency=1, checks=[no_lost_tasks()]
+    )
+    counts = concluded(run(scenario), Outcome.HOLDS).counts
+    assert (counts.completed, counts.duplicate_executions) == (6, 0)
+
+
+@every_broker
+def test_k4_a_poisoned_message_ends_its_trial(run: RunTrial) -> None:
+    """K4: a task that kills its own process is given out for ever. Every start is progress; the
+    trial ends all the same, the others are completed, and the reason names what loops."""
+    scenario = Scenario(
+        workload="workloads/poison",
+        tasks=3,
+        concurrency=2,  # with one slot the others never get past it
+        settings=REJECT,
+        attempts_max=4,
+        checks=[no_lost_tasks(), no_stranded_tasks()],
+    )
+    record = concluded(run(scenario), Outcome.BROKEN)
+    assert (record.counts.lost, record.counts.stranded, record.counts.completed) == (0, 1, 2)
+    assert any("(poison.work) was started 4 times" in why for why in record.reasons)
+
+
+@every_broker
+def test_a_task_that_retries_for_ever_ends_at_the_bound(run: RunTrial) -> None:
+    """Each retry is a message of its own, and is completed: only the clock ends such a trial.
+    It is unknown, and says what goes on."""
+    scenario = Scenario(
+        workload="workloads/poison",
+        tasks=1,
+        concurrency=1,
+        options={"what": "retries"},
+        bound_s=12.0,
+        checks=[no_lost_tasks(), no_stranded_tasks()],
+    )
+    record = concluded(run(scenario), Outcome.UNKNOWN)
+    assert any("its time is over: poison.again was started" in why for why in record.reasons)
+
+
 @every_broker
 def test_k14_control_a_child_a_task_runs_each_once(run: RunTrial) -> None:
     """K14, a control: forty tasks, each in a child of its own, run once each."""
@@ -122,8 +186,9 @@ def test_k14_control_a_child_a_task_runs_each_once(run: RunTrial) -> None:
 
 @only("sqs")
 def test_s1_sqs_redelivers_after_the_visibility_timeout(run: RunTrial) -> None:
-    """S1: SQS gives the message out again once its visibility timeout has passed."""
-    scenario = killing("main", ACKS_LATE | visible_again_after(4))
+    """S1: SQS gives the message out again once its visibility timeout has passed. One that the
+    dead worker's long poll still took runs once, and later."""
+    scenario = killing("main", ACKS_LATE | visible_again_after(20))
     record = concluded(run(scenario), Outcome.HOLDS)
     assert (record.counts.lost, record.counts.duplicate_executions) == (0, 1)
 

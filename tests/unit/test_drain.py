@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from harness.drain import GRACE_S, QUIET_S, TRANSIT_S, Drain, busy, decide, gave_up
+from harness.drain import GRACE_S, QUIET_S, TRANSIT_S, Drain, Looks, Settled, busy, gave_up
+from harness.drain import decide as decide_on
 from harness.model import MARKER_TASK, BrokerView, Held, Horizon
 from tests.histories import WALL_S, WORKER, Story
 
@@ -18,24 +17,25 @@ def drain(
     *live: str,
     after_s: float = 60.0,
     horizon_s: float = 3700.0,
+    earliest_s: float = 0.0,
     patience_s: float = 45.0,
     no_progress_s: float = 0.0,
     idle_s: float = 0.0,
+    bound_in_s: float = 1000.0,
 ) -> Drain:
     """The situation ``after_s`` after the last event, with these workers alive."""
     history = story.history()
-    last_s = history.events[-1].mono_s
-    now_s = last_s + after_s
+    now_s = history.events[-1].mono_s + after_s
     return Drain(
         history=history,
         live=frozenset(live),
-        horizon=Horizon(horizon_s, ()),
+        horizon=Horizon(horizon_s, (), earliest_s),
         patience_s=patience_s,
         now_s=now_s,
         now_at_s=WALL_S + now_s,
         progress_s=now_s - no_progress_s,
         idle_s=now_s - idle_s,
-        event_s=last_s,
+        bound_s=now_s + bound_in_s,
     )
 
 
@@ -48,7 +48,24 @@ def view(*held: Held, ready: int = 0, unacked: int = 0, named: bool = True) -> B
 
 def unacked(task_id: str, now: Drain, back_in_s: float | None) -> Held:
     back_at_s = None if back_in_s is None else now.now_at_s + back_in_s
-    return Held(task_id, 0, "unacked", back_at_s)
+    return Held(task_id, 0, "unacked", back_at_s, earliest_at_s=back_at_s)
+
+
+def looks(now: Drain, *views: BrokerView, every_s: float | None = None) -> Looks:
+    """The broker was asked at these times, from the last event until now."""
+    stirred_s = now.history.events[-1].mono_s
+    found = Looks()
+    every_s = (now.now_s - stirred_s) / max(1, len(views) - 1) if every_s is None else every_s
+    for number, seen in enumerate(views):
+        asked_s = now.now_s - (len(views) - 1 - number) * every_s
+        asked_s += 1e-9  # the first is asked just after the event, not at its very moment
+        found.add(seen, asked_s=asked_s, answered_s=asked_s, stirred_s=stirred_s)
+    return found
+
+
+def decide(now: Drain, seen: BrokerView) -> Settled | None:
+    """With two looks that say the same: just after the last event, and now."""
+    return decide_on(now, looks(now, seen, seen))
 
 
 def why(now: Drain, seen: BrokerView) -> str:
@@ -79,6 +96,29 @@ def test_not_busy_with_a_body_whose_process_died() -> None:
     """What a dead process ran, nobody runs."""
     story = Story().publish("a").received("a").started("a").dies()
     assert not busy(drain(story))
+
+
+def test_busy_until_a_worker_notices_that_its_child_died() -> None:
+    """Celery may take seconds; then it acknowledges the message, or gives it back."""
+    story = Story().publish("a").received("a").started("a").dies(pid=11)
+    assert busy(drain(story, WORKER))
+    assert not busy(drain(story.rejected("a"), WORKER))
+    again = story.received("a").started("a", pid=12).dies(pid=12)
+    assert busy(drain(again, WORKER)), "what it settled was an earlier delivery"
+    assert not busy(drain(again.dies()))
+
+
+def test_not_busy_with_a_child_that_died_under_what_was_settled() -> None:
+    """Acknowledged early: there is nothing left to do about it."""
+    story = Story().publish("a").received("a").acked("a").started("a").dies(pid=11)
+    assert not busy(drain(story, WORKER))
+
+
+def test_not_busy_with_a_child_that_died_before_the_connection_was_lost() -> None:
+    """The worker has forgotten the message, and the broker gives it out again by itself."""
+    story = Story().publish("a").received("a").started("a").dies(pid=11)
+    story.event("connection_lost", role=WORKER).event("connected", role=WORKER)
+    assert not busy(drain(story, WORKER))
 
 
 def test_busy_with_a_message_that_waits_for_its_turn() -> None:
@@ -138,13 +178,95 @@ def test_busy_while_a_retry_runs() -> None:
     assert busy(drain(story, WORKER))
 
 
+# -- looks: what was seen, and for how long -------------------------------------------------
+
+
+def test_one_look_is_none() -> None:
+    """However long ago the last event was: what a single look shows may be half of a move."""
+    now = drain(Story().publish("a").runs("a"), WORKER)
+    assert decide_on(now, Looks()) is None
+    assert decide_on(now, looks(now, NOTHING)) is None
+    assert decide_on(now, looks(now, NOTHING, NOTHING)) is not None
+
+
+def test_looks_that_differ_begin_anew() -> None:
+    """Something moved, though no event tells of it: quiet counts from the first look after."""
+    now = drain(Story().publish("a"), WORKER)
+    held = view(Held("a", 0, "ready"))
+    every_s = TRANSIT_S / 2 + SOON_S
+    assert decide_on(now, looks(now, held, NOTHING, NOTHING, every_s=every_s)) is None
+    assert decide_on(now, looks(now, NOTHING, NOTHING, NOTHING, every_s=every_s)) is not None
+
+
+def test_looks_that_name_others_differ() -> None:
+    """One for one: the number is the same, and what is held is not."""
+    now = drain(Story().publish("a").publish("b").received("a").dies())
+    first, then = view(unacked("a", now, 3600.0)), view(unacked("b", now, 3600.0))
+    assert decide_on(now, looks(now, first, then)) is None
+    assert decide_on(now, looks(now, then, then)) is not None
+
+
+def test_an_event_makes_earlier_looks_worthless() -> None:
+    """A worker received the message between the two looks: they said nothing is held, and it
+    was, in its hands. Events are read after each look, so this is seen."""
+    story = Story().publish("a").received("a").acked("a").started("a").dies(pid=11)
+    now = drain(story, WORKER)
+    before, after = Looks(), Looks()
+    for seen, moved_s in ((before, 1.0), (after, 0.0)):
+        for asked_s, stirred_s in ((10.0, 9.0), (10.0 + TRANSIT_S, 9.0 + moved_s * TRANSIT_S)):
+            seen.add(NOTHING, asked_s=asked_s, answered_s=asked_s, stirred_s=stirred_s)
+    assert decide_on(now, before) is None
+    assert decide_on(now, after) is not None
+
+
+def test_a_look_during_which_something_happened_is_none() -> None:
+    """It was asked before, and what happened was read after: not even the first of two."""
+    now = drain(Story().publish("a").runs("a"), WORKER)
+    seen = Looks()
+    seen.add(NOTHING, asked_s=10.0, answered_s=10.1, stirred_s=10.05)
+    seen.add(NOTHING, asked_s=20.0, answered_s=20.1, stirred_s=10.05)
+    assert decide_on(now, seen) is None
+    seen.add(NOTHING, asked_s=20.2, answered_s=20.3, stirred_s=10.05)
+    assert decide_on(now, seen) is not None
+
+
+def test_after_a_fault_the_quiet_begins_when_it_ends() -> None:
+    """A stall of ten seconds: no event for all that time, and the message is in the proxy. Its
+    end stirs, so nothing is decided on what was quiet before."""
+    now = drain(Story().publish("a"), WORKER, after_s=10.0)
+    healed_s = now.now_s - 0.2
+    seen = Looks()
+    for asked_s in (now.now_s - 0.15, now.now_s):
+        seen.add(NOTHING, asked_s=asked_s, answered_s=asked_s, stirred_s=healed_s)
+    assert decide_on(now, seen) is None
+
+
+def test_work_makes_looks_worthless() -> None:
+    """While somebody was busy, nothing was decided; afterwards it begins anew."""
+    now = drain(Story().publish("a").runs("a"), WORKER)
+    seen = looks(now, NOTHING, NOTHING)
+    seen.forget()
+    assert decide_on(now, seen) is None
+    seen.add(NOTHING, asked_s=now.now_s, answered_s=now.now_s, stirred_s=0.0)
+    assert decide_on(now, seen) is None
+
+
 # -- decide: what no worker has in its hands ------------------------------------------------
 
 
-def test_over_at_once_when_all_is_completed() -> None:
-    """And the broker holds nothing: no need to be quiet first."""
+def test_over_at_the_second_look_when_all_is_completed() -> None:
+    """And settled, and the broker holds nothing: no need to be quiet for long."""
     story = Story().publish("a").runs("a")
     assert why(drain(story, WORKER, after_s=0), NOTHING).startswith("every message is completed")
+
+
+def test_completed_and_not_settled_may_come_by_again() -> None:
+    """Its worker died before it could acknowledge: if nobody is seen to hold it, somebody has
+    popped it, and is about to run it again."""
+    story = Story().publish("a").received("a").started("a").finished("a").dies()
+    story.event("worker_ready", role=OTHER)
+    assert decide(drain(story, OTHER, after_s=TRANSIT_S - SOON_S), NOTHING) is None
+    assert why(drain(story, OTHER, after_s=TRANSIT_S), NOTHING).startswith("every message")
 
 
 def test_a_publish_that_surely_failed_is_not_waited_for() -> None:
@@ -175,17 +297,21 @@ def test_a_retry_that_was_published_may_be_in_transit() -> None:
     assert decide(drain(story, WORKER, after_s=QUIET_S), NOTHING) is None
 
 
-@pytest.mark.parametrize("settled", [False, True])
-def test_what_died_with_its_worker_is_gone_soon(settled: bool) -> None:  # noqa: FBT001
-    """Received by a worker that is dead, or settled and cut off: it is on its way to nobody."""
-    story = Story().publish("a").received("a")
-    if settled:
-        story.acked("a").started("a").dies(pid=11)
-    else:
-        story.dies()
-    live = [WORKER] if settled else []
-    assert decide(drain(story, *live, after_s=QUIET_S - SOON_S), NOTHING) is None
-    assert why(drain(story, *live, after_s=QUIET_S), NOTHING).startswith("nobody holds")
+def test_what_was_settled_and_cut_off_is_gone_soon() -> None:
+    """Acknowledged early, and its process died: it is on its way to nobody."""
+    story = Story().publish("a").received("a").acked("a").started("a").dies(pid=11)
+    assert decide(drain(story, WORKER, after_s=QUIET_S - SOON_S), NOTHING) is None
+    assert why(drain(story, WORKER, after_s=QUIET_S), NOTHING).startswith("nobody holds")
+
+
+def test_what_died_with_its_worker_may_be_on_its_way_to_another() -> None:
+    """Not settled, and nobody holds it: it was given back, and popped again. With no worker
+    left, nobody can have popped it."""
+    story = Story().publish("a").received("a").dies()
+    assert why(drain(story, after_s=QUIET_S), NOTHING).startswith("nobody holds")
+    story.event("worker_ready", role=OTHER)
+    assert decide(drain(story, OTHER, after_s=TRANSIT_S - SOON_S), NOTHING) is None
+    assert why(drain(story, OTHER, after_s=TRANSIT_S), NOTHING).startswith("nobody holds")
 
 
 def test_what_was_requeued_may_be_in_transit() -> None:
@@ -207,11 +333,12 @@ def test_what_a_live_worker_received_is_waited_for() -> None:
     assert decide(drain(story, WORKER, after_s=QUIET_S), NOTHING) is None
 
 
-def test_what_was_received_before_the_connection_was_lost_is_gone_soon() -> None:
-    """The worker has forgotten it, and the broker holds nothing."""
+def test_what_was_received_before_the_connection_was_lost_may_come_again() -> None:
+    """The worker has forgotten it; if the broker does not hold it, somebody has it."""
     story = Story().publish("a").received("a").event("connection_lost", role=WORKER)
     story.event("connected", role=WORKER)
-    assert decide(drain(story, WORKER, after_s=QUIET_S), NOTHING) is not None
+    assert decide(drain(story, WORKER, after_s=TRANSIT_S - SOON_S), NOTHING) is None
+    assert decide(drain(story, WORKER, after_s=TRANSIT_S), NOTHING) is not None
 
 
 def test_a_ready_message_is_waited_for() -> None:
@@ -257,6 +384,17 @@ def test_patience_that_is_used_up_counts() -> None:
     assert decide(now, view(unacked("a", now, 6.0))) is not None
 
 
+def test_the_earliest_return_decides_and_not_the_latest() -> None:
+    """Visible already, and a restore pass may come any moment within 100 s: it is waited for."""
+    story = Story().publish("a").received("a").dies().event("worker_ready", role=OTHER)
+    now = drain(story, OTHER)
+    late_s = now.now_at_s + 99.0
+    soon = Held("a", 0, "unacked", late_s, earliest_at_s=now.now_at_s + 1.0)
+    any_moment = Held("a", 0, "unacked", late_s)
+    assert decide(now, view(soon)) is None
+    assert decide(now, view(any_moment)) is None
+
+
 def test_no_time_is_set() -> None:
     """Held for a consumer until its connection ends (RabbitMQ): it may come back any moment."""
     now = drain(Story().publish("a").received("a"), WORKER)
@@ -264,9 +402,12 @@ def test_no_time_is_set() -> None:
 
 
 def test_a_view_without_names_goes_by_what_was_handed_out() -> None:
-    """SQS tells numbers only: each comes back a horizon after it was last received."""
+    """SQS tells numbers only: each comes back a visibility timeout after it was last received,
+    at the earliest; RabbitMQ gives back what a closed connection held at once."""
     story = Story().publish("a").received("a").dies().event("worker_ready", role=OTHER)
-    late, soon = drain(story, OTHER, horizon_s=3600.0), drain(story, OTHER, horizon_s=70.0)
+    late = drain(story, OTHER, earliest_s=3600.0)
+    soon, at_once = drain(story, OTHER, earliest_s=70.0), drain(story, OTHER)
+    assert decide(at_once, view(unacked=1, named=False)) is None
     assert "come back in 35" in why(late, view(unacked=1, named=False))
     assert decide(soon, view(unacked=1, named=False)) is None
 
@@ -288,6 +429,15 @@ def test_not_decided_in_the_middle_of_things() -> None:
     """Something happened just now: what the broker says may be out of date."""
     story = Story().publish("a").received("a").dies().event("worker_ready", role=OTHER)
     now = drain(story, OTHER, after_s=QUIET_S - SOON_S)
+    assert decide(now, view(unacked("a", now, 3600.0))) is None
+
+
+def test_what_is_seen_to_be_held_is_not_on_its_way() -> None:
+    """The others are: one that is held does not make the rest known."""
+    story = Story().publish("a").publish("b").received("a").received("b").dies()
+    now = drain(story.event("worker_ready", role=OTHER), OTHER, after_s=TRANSIT_S - SOON_S)
+    both = view(unacked("a", now, 3600.0), unacked("b", now, 3600.0))
+    assert decide(now, both) is not None
     assert decide(now, view(unacked("a", now, 3600.0))) is None
 
 
@@ -317,6 +467,74 @@ def test_the_horizon_comes_before_patience() -> None:
     settled = gave_up(drain(Story(), horizon_s=20.0, idle_s=50.0, no_progress_s=50.0))
     assert settled is not None
     assert settled.settled
+
+
+def test_what_is_to_come_later_than_the_horizon_is_not_overdue() -> None:
+    """A restore lock that a dead worker left: the horizon is over, and the broker still tells a
+    time. The scenario's patience decides."""
+    story = Story().publish("a").received("a").dies()
+    now = drain(story, horizon_s=4.0, idle_s=20.0, no_progress_s=20.0)
+    assert gave_up(now, view(unacked("a", now, 5.0))) is None
+    assert gave_up(now, view(unacked("a", now, None))) is not None
+    assert gave_up(now, NOTHING) is not None
+
+
+# -- what never ends ------------------------------------------------------------------------
+
+
+def test_a_message_that_kills_its_process_each_time_is_named() -> None:
+    """Every start is progress, so nothing else would ever end the trial. All others are done."""
+    story = Story().publish("b").runs("b").publish("a")
+    for _ in range(20):
+        story.received("a").started("a").dies(pid=11).rejected("a")
+    now = drain(story, WORKER, after_s=1.0)
+    settled = gave_up(now)
+    assert settled is not None
+    assert settled.settled
+    assert settled.why == "a (ledger.app.charge) was started 20 times and never came to its end"
+    fewer = Drain(
+        **{name: getattr(now, name) for name in now.__struct_fields__} | {"attempts_max": 21}
+    )
+    assert gave_up(fewer) is None
+
+
+def test_a_message_that_loops_is_no_end_for_the_others() -> None:
+    """Others may still be done; the hard bound is there for when they are not."""
+    story = Story().publish("b").publish("a")
+    for _ in range(25):
+        story.received("a").started("a").dies(pid=11).rejected("a")
+    assert gave_up(drain(story, WORKER)) is None
+
+
+def test_a_message_that_ends_and_runs_again_for_ever_is_named() -> None:
+    """Its task outlasts the visibility timeout: each run ends well, and another begins."""
+    story = Story().publish("a")
+    for _ in range(20):
+        story.received("a").started("a").finished("a")
+    settled = gave_up(drain(story, WORKER))
+    assert settled is not None
+    assert settled.why == "a (ledger.app.charge) was started 20 times"
+
+
+def test_a_trial_ends_at_its_bound_and_says_what_loops() -> None:
+    """A task that retries for ever is a new message each time, and each is completed."""
+    story = Story().publish("u")
+    for retry in range(30):
+        story.received("u", retries=retry).started("u", retries=retry)
+        story.publish("u", retries=retry + 1)
+        story.finished("u", retries=retry, state="RETRY").acked("u", retries=retry)
+    assert gave_up(drain(story, WORKER, after_s=0.3)) is None
+    settled = gave_up(drain(story, WORKER, after_s=0.3, bound_in_s=0.0))
+    assert settled is not None
+    assert not settled.settled
+    assert "ledger.app.charge was started 30 times" in settled.why
+
+
+def test_a_bound_without_a_start_says_so() -> None:
+    """Nothing to name."""
+    settled = gave_up(drain(Story().publish("a"), WORKER, bound_in_s=-1.0))
+    assert settled is not None
+    assert "nothing was ever started" in settled.why
 
 
 def test_markers_are_nobodys_business() -> None:

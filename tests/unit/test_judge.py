@@ -460,3 +460,25 @@ def test_s1_sqs_acks_late_main_killed() -> None:
     story.publish("a").received("a").started("a").fires().dies().done(victims=[LEADER, 11])
     story.wait(30).runs("a", "worker-1+", pid=21).ends()
     assert known(story, duplicate_executions=1, completed=1, late=1).verdict.outcome is HOLDS
+
+
+def test_a_return_in_the_past_is_a_contradiction() -> None:
+    """Held, and to be back eight seconds ago: one of the two is wrong, so nothing is concluded
+    and no negative time is shown."""
+    story = Story().publish("a").received("a").started("a").dies()
+    judged = story.ends(story.unacked("a", back_in_s=-8.0, why="a restore pass")).judged(
+        no_lost_tasks(), no_stranded_tasks()
+    )
+    assert judged.verdict.outcome is Outcome.UNKNOWN
+    assert any("a was to be back" in why for why in judged.verdict.reasons)
+    assert judged.stranded[0].back_in_s is None
+
+
+def test_what_loops_is_named_where_it_is_stranded() -> None:
+    """That it comes back in four seconds is true, and not the point."""
+    story = Story().publish("a").received("a").started("a").dies(pid=11)
+    why = "a (ledger.app.charge) was started 20 times and never came to its end"
+    story.event("drain_ended", settled=True, loops=True, why=why)
+    verdict = story.broker_holds(story.unacked("a", back_in_s=4.0)).verdict(no_stranded_tasks())
+    assert verdict.outcome is Outcome.BROKEN
+    assert verdict.reasons[0].endswith(why)

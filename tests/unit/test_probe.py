@@ -14,6 +14,7 @@ import pytest
 import harness
 from harness.follower import Follower
 from harness.model import Event
+from tests.patience import PATIENCE_S
 
 PROBE = Path(harness.__file__).parent / "probe"
 
@@ -41,7 +42,7 @@ def python(tmp_path: Path) -> Python:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == ends, done.stderr
         assert ends or not done.stderr, done.stderr
@@ -53,6 +54,14 @@ def python(tmp_path: Path) -> Python:
 def events(folder: Path) -> list[Event]:
     """Everything that was written, as the engine reads it, in order of time."""
     return sorted(Follower(folder / "events").poll(), key=lambda event: event.mono_s)
+
+
+def test_a_watched_module_can_be_run_by_its_name(python: Python, tmp_path: Path) -> None:
+    """``python -m NAME`` asks the loader of a module for its code: one file may hold the app, its
+    effect and its producer."""
+    (tmp_path / "shop.py").write_text("def pay(): ...\nprint(__name__)")
+    code = "import runpy; runpy.run_module('shop', run_name='__main__')"
+    assert python(code, ACKPROOF_EFFECT="shop:pay") == "__main__\n"
 
 
 def kinds(folder: Path) -> list[str]:
@@ -524,3 +533,17 @@ def test_the_apps_settings_stay_without_a_trials(python: Python, tmp_path: Path)
     """No settings asked for: none changed."""
     module(tmp_path, "shop.py", SHOP)
     assert python("from shop import app\nprint(app.conf.broker_url)") == "memory://\n"
+
+
+def test_a_worker_has_a_host_of_its_own(python: Python) -> None:
+    """Where a trial has several workers: in every name that Celery makes of the host."""
+    code = """
+from celery.bin.worker import worker
+from celery.utils.nodenames import default_nodename
+from celery.app.trace import gethostname
+default = [option.default for option in worker.params if option.name == "hostname"]
+print(default_nodename(None), gethostname(), default)
+"""
+    told = python(code, ACKPROOF_HOSTNAME="worker-2.here")
+    assert told == "celery@worker-2.here worker-2.here ['celery@worker-2.here']\n"
+    assert "worker-2" not in python(code)

@@ -8,18 +8,20 @@ Everything it is told comes in environment variables, set by the harness:
 ``ACKPROOF_SETTINGS``  Celery settings of the trial, JSON, laid over the app's own
 ``ACKPROOF_EFFECT``    ``module:function`` that applies a task's effect, if there is one
 ``ACKPROOF_MARKER``    set: send one marker task when the worker is ready (the baseline)
+``ACKPROOF_HOSTNAME``  what Celery takes for the name of this worker's host
 """
 
 from __future__ import annotations
 
 import os
 
-from ackproof_probe import effects, publishing, settings, working
+from ackproof_probe import effects, hostname, publishing, settings, working
 from ackproof_probe.imports import when_imported
 
 
 def install() -> None:
     """Arrange for each hook to be set as soon as the module it belongs to is imported."""
+    when_imported("celery.utils.nodenames", hostname.rename)
     when_imported("celery.app.base", settings.lay_over)
     when_imported("celery.app.amqp", publishing.watch)
     when_imported("celery.signals", working.connect)

@@ -53,6 +53,10 @@ class _Loader(Loader):
     def __init__(self, real: Loader) -> None:
         self._real = real
 
+    def __getattr__(self, name: str) -> object:
+        """``python -m NAME`` asks the loader for the code, and never executes the module."""
+        return getattr(self._real, name)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._real.create_module(spec)
 

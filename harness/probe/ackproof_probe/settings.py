@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celery import Celery
+    from celery.worker.consumer import Consumer
 
 _SHOWN = (
     "broker_connection_retry_on_startup",
@@ -35,6 +36,15 @@ _SHOWN = (
     "worker_pool",
     "worker_prefetch_multiplier",
     "worker_soft_shutdown_timeout",
+)
+
+TRANSPORT = "ackproof_transport"
+"""Among the live settings, though no setting: how the worker's own kombu behaves."""
+_KOMBU_NUMBERS = (
+    "visibility_timeout",
+    "unacked_restore_interval",
+    "unacked_restore_throttle",
+    "unacked_mutex_expire",
 )
 
 
@@ -65,12 +75,34 @@ def lay_over(base: ModuleType) -> None:
     base.Celery._load_config = _load_config  # noqa: SLF001
 
 
-def live(app: Celery) -> dict[str, Any]:
+def live(worker: Consumer) -> dict[str, Any]:
     """The settings in force that decide what is lost, as JSON values."""
-    conf = app.conf
+    conf = worker.app.conf
     shown = {name: conf.get(name) for name in _SHOWN}
     shown.update({name: conf.get(name) for name in asked()})
+    shown[TRANSPORT] = _transport(worker)
     return {name: _as_json(value) for name, value in shown.items()}
+
+
+def _transport(worker: Consumer) -> dict[str, object]:
+    """What no setting says, and other versions of kombu do otherwise: the numbers that hold
+    where ``broker_transport_options`` has none (what this kombu has not is left out, and its
+    options are ignored), and whether an event loop keeps its timers."""
+    try:
+        import kombu
+
+        channel = getattr(worker.connection.transport, "Channel", None)
+        facts: dict[str, object] = {
+            "kombu": kombu.__version__,
+            "event_loop": worker.hub is not None,
+        }
+        for name in _KOMBU_NUMBERS:
+            value = getattr(channel, name, None)
+            if isinstance(value, (int, float)):
+                facts[name] = value
+        return facts
+    except Exception as error:
+        return {"error": repr(error)}
 
 
 def _as_json(value: object) -> object:

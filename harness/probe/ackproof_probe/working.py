@@ -7,17 +7,14 @@ from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ackproof_probe import settings
+from ackproof_probe import marking, settings
 from ackproof_probe.record import record
 
 if TYPE_CHECKING:
-    from celery import Celery, Task
-    from celery.apps.worker import Worker
+    from celery import Task
     from celery.worker.consumer import Consumer
     from celery.worker.request import Context, Request
     from kombu.message import Message
-
-MARKER = "ackproof.marker"
 
 
 def connect(signals: ModuleType) -> None:
@@ -36,15 +33,7 @@ def connect(signals: ModuleType) -> None:
     if os.environ.get("ACKPROOF_MARKER"):
         from celery._state import connect_on_app_finalize
 
-        connect_on_app_finalize(_add_marker)
-
-
-def _add_marker(app: Celery) -> None:
-    from celery import Task
-
-    @app.task(name=MARKER, base=Task, shared=False, lazy=False, ignore_result=True)
-    def marker() -> None:
-        """Do nothing: that it ran is the point."""
+        connect_on_app_finalize(marking.add)
 
 
 def _worker_configured(conf: dict[str, Any], **_: object) -> None:
@@ -52,27 +41,23 @@ def _worker_configured(conf: dict[str, Any], **_: object) -> None:
     settings.apply(conf)
 
 
-def _worker_ready(sender: Worker, **_: object) -> None:
+def _worker_ready(sender: Consumer, **_: object) -> None:
     import celery
     import kombu
 
-    app, pool = sender.app, sender.pool
+    app = sender.app
     record(
         "worker_ready",
         hostname=sender.hostname,
-        pool=type(pool).__module__,
-        concurrency=getattr(pool, "limit", None),
+        pool=type(sender.pool).__module__,
+        concurrency=getattr(sender.pool, "limit", None),
         versions={"celery": celery.__version__, "kombu": kombu.__version__},
         queues=list(app.amqp.queues.consume_from),
-        settings=settings.live(app),
+        settings=settings.live(sender),
         tasks=settings.tasks(app),
     )
     if os.environ.get("ACKPROOF_MARKER"):
-        # On a connection of its own, so that the worker's pool of connections stays as it was.
-        with app.connection_for_write() as connection:
-            app.send_task(
-                MARKER, connection=connection, queue=next(iter(app.amqp.queues.consume_from))
-            )
+        marking.send(sender)
 
 
 def _worker_shutting_down(
@@ -162,6 +147,8 @@ def _watch_settling(cls: type[Message], method: str, kind: str) -> None:
             record(f"{kind}_error", error=repr(error), **who)
             raise
         record(kind, delivery_tag=self.delivery_tag, **who)
+        if headers.get("task") == marking.TASK:
+            marking.is_settled()
         return result
 
     setattr(cls, method, watched)

@@ -1,0 +1,24 @@
+"""For every test: what it starts has the signals of a new process."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from hypothesis import settings
+
+# A shell leaves SIGINT and SIGQUIT ignored in what it starts in the background, and what is
+# ignored stays so in every child. A handler does not: children begin with the default.
+for _signum, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, lambda *_: os.abort()),
+    (signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
+):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _handler)
+
+# The same examples each time: CI is red for what a commit did, not for what chance found. New
+# ones are looked for by `make full`, which sets HYPOTHESIS_PROFILE=search.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
