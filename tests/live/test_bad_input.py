@@ -272,9 +272,8 @@ from pathlib import Path
 if "--port" in sys.argv:
     Path({tries!r}).open("a").write("x")
     if len(Path({tries!r}).read_text()) <= {times}:
-        taken = socket.socket()
-        taken.bind(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])))
-        taken.listen()
+        port = int(sys.argv[sys.argv.index("--port") + 1])
+        taken = socket.create_server(("127.0.0.1", port))
         if os.fork() == 0:
             time.sleep(60)
 os.execv({real!r}, [{real!r}, *sys.argv[1:]])
