@@ -56,6 +56,14 @@ def trial_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--out", default="reports", metavar="DIR", help="folder for run folders"),
         click.option("--seed", type=int, metavar="N", help="drawn and printed by default"),
         click.option("--jobs", type=click.IntRange(1), metavar="N", help="trials at once"),
+        click.option(
+            "--unknown-tries",
+            type=click.IntRange(0),
+            default=2,
+            show_default=True,
+            metavar="N",
+            help="run a trial that came to no conclusion again, up to N times",
+        ),
     ):
         command = option(command)
     return command
@@ -106,7 +114,11 @@ def judge(run: Path) -> int:
     stored = run_json.load(run)
     folder = run if run.is_dir() else run.parent
     again = msgspec.structs.replace(
-        stored, trials=[judged(folder / trial.bundle) for trial in stored.trials]
+        stored,
+        trials=[
+            msgspec.structs.replace(judged(folder / trial.bundle), tries=trial.tries)
+            for trial in stored.trials
+        ],
     )
     _show(again, folder)
     for before, after in zip(stored.trials, again.trials, strict=True):
@@ -139,36 +151,20 @@ def _scenarios() -> Path:
 
 
 def _run_trials(
-    paths: tuple[Path, ...],
-    *,
-    measure: bool,
-    brokers: tuple[str, ...],
-    profiles: tuple[str, ...],
-    scenarios: tuple[str, ...],
-    out: str,
-    seed: int | None,
-    jobs: int | None,
+    paths: tuple[Path, ...], scenarios: tuple[str, ...], *, measure: bool, **options: object
 ) -> RunRecord:
     """One pytest session over the scenario files. Raises HarnessError when nothing could run."""
     from harness import plugin
     from harness.progress import Progress
 
-    plugin.check_names(brokers, profiles)
+    asked = plugin.Asked(measure=measure, **options)  # type: ignore[arg-type]
+    plugin.check_names(asked.brokers, asked.profiles)
     files = [file for path in paths for file in _files(path)]
     chosen = _narrowed(files, scenarios)
-    _writable(Path(out))
-    progress = Progress(_console())
-    record = plugin.session(
-        [file for file in chosen if not (measure and file.stem == "test_canary")],
-        brokers=brokers,
-        profiles=profiles,
-        out=out,
-        seed=seed,
-        jobs=jobs,
-        measure=measure,
-        progress=progress,
-    )
-    _show(record, Path(out) / record.run_id)
+    _writable(Path(asked.out))
+    chosen = [file for file in chosen if not (measure and file.stem == "test_canary")]
+    record = plugin.session(chosen, asked, Progress(_console()))
+    _show(record, Path(asked.out) / record.run_id)
     return record
 
 
@@ -206,7 +202,7 @@ def _writable(folder: Path) -> None:
 
 def _show(record: RunRecord, folder: Path) -> None:
     """The reasons, the table, and where the report is."""
-    from harness.reporting.summary import headline
+    from harness.reporting.summary import headline, one_line, tries_told
     from harness.reporting.table import reasons_lines, study_table
 
     console = _console()
@@ -214,6 +210,8 @@ def _show(record: RunRecord, folder: Path) -> None:
         console.print(line)
     if record.trials:
         console.print(study_table(record, console.width))
+    for told in tries_told(record.trials):
+        console.print(f"tried again: {one_line(told)}", markup=False, highlight=False)
     missing = _told_once(record.not_run)
     for told in (*missing, *(f"failed: {line}" for line in record.failed)):
         console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -33,17 +33,18 @@ from harness.hall import Address, Hall, HallServices, join, serve
 from harness.model import HarnessError, MissingPartError, Outcome, StartError, UsageError
 from harness.naming import known
 from harness.progress import Progress
-from harness.record import SCHEMA, RunRecord, TrialRecord
+from harness.record import SCHEMA, RunRecord, TrialRecord, Try
 from harness.runtimes.local import die_with_parent
 from harness.scenario import Scenario
 from harness.trial import PROFILES, Plan, run_trial
 
 HOLDER = "ackproof-run"
 """Name of the plugin object that knows the run: a Controller, or a TrialWorker."""
-RECORD, NOT_RUN, STOP = "ackproof_record", "ackproof_not_run", "ackproof_stop"
+RECORD, NOT_RUN = "ackproof_record", "ackproof_not_run"
 """Keys of the user properties in which a test's report carries what came of its trials."""
 
 
+UNKNOWN_TRIES = 2
 TEMP = "tmp"
 """Below the run folder: where pytest puts ``tmp_path``, when the command line runs it."""
 
@@ -56,6 +57,8 @@ class RunSettings(msgspec.Struct, frozen=True):
     seed: int
     measure: bool
     """A study: a broken verdict is a finding, and does not fail its test."""
+    unknown_tries: int = 0
+    """How often a trial that came to no conclusion is run again."""
     hall: Address | None = None
 
 
@@ -75,6 +78,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--ackproof-run", metavar="ID", help="name of the run folder")
     group.addoption(
         "--ackproof-longest-first", action="store_true", help="order trials by their length"
+    )
+    group.addoption(
+        "--ackproof-unknown-tries",
+        type=int,
+        default=UNKNOWN_TRIES,
+        metavar="N",
+        help="run a trial that came to no conclusion up to N times more (default: %(default)s)",
     )
     group.addoption("--ackproof-measure", action="store_true", help="measure, do not judge")
 
@@ -191,9 +201,26 @@ class RunTrial:
         self._settings = settings
         self._services = services
 
-    def __call__(self, scenario: Scenario, *, name: str = "") -> Result:
+    def __call__(
+        self, scenario: Scenario, *, name: str = "", unknown_tries: int | None = None
+    ) -> Result:
+        """Run it, and once more (up to ``unknown_tries`` times) while it comes to no conclusion:
+        its baseline was not met in time, its fault hit nothing, its broker could not be asked.
+        A conclusion, whichever, is never run again; every try is in the record."""
         node = self._request.node
         name = name or str(node.originalname).removeprefix("test_")
+        more = self._settings.unknown_tries if unknown_tries is None else unknown_tries
+        tries: list[Try] = []
+        record = self._once(scenario, name)
+        while record.verdict is Outcome.UNKNOWN and len(tries) < more:
+            tries.append(Try(record.id, record.bundle, record.reasons))
+            record = self._once(scenario, name)
+        record = msgspec.structs.replace(record, tries=tries)
+        node.user_properties.append((RECORD, msgspec.json.encode(record).decode()))
+        return Result(record, measure=self._settings.measure)
+
+    def _once(self, scenario: Scenario, name: str) -> TrialRecord:
+        node = self._request.node
         index = self._services.next_index()
         plan = Plan(
             id=f"{name}-{self.broker}-{self.profile}-{index}",
@@ -206,9 +233,7 @@ class RunTrial:
             expected=Outcome.BROKEN if node.get_closest_marker("canary") else Outcome.HOLDS,
         )
         app = workload.load(scenario.workload, Path(node.path).parent)
-        record = run_trial(plan, scenario, app, self._services, Path(self._settings.folder))
-        node.user_properties.append((RECORD, msgspec.json.encode(record).decode()))
-        return Result(record, measure=self._settings.measure)
+        return run_trial(plan, scenario, app, self._services, Path(self._settings.folder))
 
 
 @pytest.fixture
@@ -231,9 +256,6 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         pytest.skip(str(error))
     except HarnessError as error:
         item.user_properties.append((NOT_RUN, f"{item.name}: {error}"))
-        if isinstance(error, StartError | UsageError):
-            # A worker that does not start would not start in the next trial either.
-            item.user_properties.append((STOP, str(error)))
         pytest.fail(str(error), pytrace=False)
 
 
@@ -269,6 +291,7 @@ class Controller:
             folder=str(self.folder),
             seed=secrets.randbelow(1_000_000) if seed is None else seed,
             measure=config.getoption("--ackproof-measure"),
+            unknown_tries=config.getoption("--ackproof-unknown-tries"),
         )
         self._hall: Hall | None = None
         self._address: Address | None = None
@@ -280,10 +303,8 @@ class Controller:
         self.not_run: list[str] = []
         self.errors: list[str] = []
         self.failed: list[str] = []
-        self.stop_at_once = False
-        """Whether one trial that cannot start ends the session: for the command line, but
-        not for a test suite of which scenarios are a part."""
         self.stopped = ""
+        """Why the session was ended before its end: a scenario file that cannot be read."""
         self.interrupted = False
         self._running: set[str] = set()
         self._waiting: dict[str, None] = {}
@@ -370,8 +391,6 @@ class Controller:
                 trials.append(msgspec.json.decode(str(value), type=TrialRecord))
             elif key == NOT_RUN:
                 not_run.append(str(value))
-            elif key == STOP and not self.stopped:
-                self.stopped = str(value)
         if report.failed:
             why = f"{report.nodeid}: {_last_line(report.longrepr)}"
             if not_run or not trials:
@@ -382,8 +401,6 @@ class Controller:
                 self.failed.append(why)
         self.records += trials
         self.not_run += not_run
-        if self.stopped and self.stop_at_once:
-            pytest.exit(self.stopped)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Also after ``pytest.exit``."""
@@ -490,26 +507,29 @@ JOBS_PER_CORE = 6
 (benchmarks/jobs.py shows the gain)."""
 
 
-def session(
-    files: Sequence[Path],
-    *,
-    brokers: Sequence[str],
-    profiles: Sequence[str],
-    out: str,
-    seed: int | None,
-    jobs: int | None,
-    measure: bool,
-    progress: Progress,
-) -> RunRecord:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command of ours wants of a session; names as on the command line."""
+
+    brokers: Sequence[str]
+    profiles: Sequence[str]
+    out: str
+    seed: int | None
+    jobs: int | None
+    unknown_tries: int
+    measure: bool
+
+
+def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecord:
     """Run scenario files in one pytest session, and give its record.
 
     Raises HarnessError when the session could not run at all.
     """
-    many = jobs or JOBS_PER_CORE * (os.cpu_count() or 1)
+    many = asked.jobs or JOBS_PER_CORE * (os.cpu_count() or 1)
     args = [str(file) for file in files]
-    args += [f"--broker={name}" for name in brokers] + [f"--profile={name}" for name in profiles]
+    args += [f"--broker={name}" for name in asked.brokers]
+    args += [f"--profile={name}" for name in asked.profiles]
     args += [
-        f"--out={out}",
+        f"--out={asked.out}",
         f"--numprocesses={many}",
         "--dist=worksteal",
         "--ackproof-longest-first",
@@ -518,10 +538,11 @@ def session(
     args += ["-c", str(Path(__file__).with_name("trials.ini")), f"--rootdir={Path.cwd()}"]
     # Rewriting the asserts of every module of the engine would cost each process a second.
     args += ["-p", "no:cacheprovider", "--import-mode=importlib", "--assert=plain"]
-    args += [f"--seed={seed}"] if seed is not None else []
-    args += ["--ackproof-measure"] if measure else []
+    args += [f"--seed={asked.seed}"] if asked.seed is not None else []
+    args += ["--ackproof-measure"] if asked.measure else []
+    args += [f"--ackproof-unknown-tries={asked.unknown_tries}"]
     run_id = new_run_id()
-    temp = Path(out).absolute() / run_id / TEMP
+    temp = Path(asked.out).absolute() / run_id / TEMP
     temp.parent.mkdir(parents=True)
     args += [f"--ackproof-run={run_id}", f"--basetemp={temp}"]
     os.environ.pop("PYTEST_ADDOPTS", None)
@@ -539,7 +560,8 @@ def session(
     if controller.stopped:
         raise StartError(controller.stopped)
     if not record.trials and not controller.interrupted:
-        raise StartError(next(iter(record.not_run), _nothing_in(files)))
+        reasons = [line.partition(": ")[2] or line for line in record.errors or record.not_run]
+        raise StartError(next(iter(reasons), _nothing_in(files)))
     return record
 
 
@@ -574,7 +596,6 @@ class _Watcher:
         found = session.config.pluginmanager.get_plugin(HOLDER)
         self.controller = found if isinstance(found, Controller) else None
         if self.controller is not None:
-            self.controller.stop_at_once = True
             self.controller.address()  # before the mask: its threads start the run's servers
             self._progress.say(f"seed {self.controller.settings.seed}")
         # Ctrl-C is for this process, which ends the others. pytest-xdist's workers inherit

@@ -50,6 +50,14 @@ class StrandedMessage(Struct, frozen=True):
     why: str = ""
 
 
+class Try(Struct, frozen=True):
+    """A try of a trial that came to no conclusion, after which it was run again."""
+
+    id: str
+    bundle: str
+    reasons: list[str]
+
+
 class TrialRecord(Struct, frozen=True):
     """One trial, as the contract has it, and what a reader needs beside it."""
 
@@ -73,6 +81,8 @@ class TrialRecord(Struct, frozen=True):
     """The derivation of ``timings.horizon_s``."""
     stranded: list[StrandedMessage] = field(default_factory=list)
     seed: int = 0
+    tries: list[Try] = field(default_factory=list)
+    """Earlier tries, each of which came to no conclusion. A conclusion is never tried again."""
 
     @property
     def passed(self) -> bool:

@@ -106,3 +106,5 @@ def _trial_facts(trial: TrialRecord) -> Iterator[tuple[str, object]]:
         yield "fault", f"{fault.kind} on {fault.target}, {'landed' if fault.landed else 'missed'}"
     for reason in trial.reasons:
         yield "reason", reason
+    for earlier in trial.tries:
+        yield "earlier_try", f"{earlier.bundle}: unknown: {'; '.join(earlier.reasons)}"

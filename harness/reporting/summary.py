@@ -138,6 +138,16 @@ def reasons_of(trial: TrialRecord) -> Sequence[str]:
     return ("no reason was recorded",)
 
 
+def tries_told(trials: Iterable[TrialRecord]) -> list[str]:
+    """A line for each try that came to no conclusion and was made again: whose, and why."""
+    return [
+        f"{name_of(trial)}: try {number} of {len(trial.tries) + 1} was unknown: "
+        f"{'; '.join(earlier.reasons) or 'no reason was recorded'}"
+        for trial in trials
+        for number, earlier in enumerate(trial.tries, 1)
+    ]
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Each name once, in the order in which the record first has it."""
     return list(dict.fromkeys(names))
@@ -170,7 +180,9 @@ def headline(record: RunRecord) -> str:
     if expected:
         verdicts += f" ({expected} as expected)"
     sentence = f"{len(trials)} trial{'s' * (len(trials) != 1)}: {verdicts}"
-    sentence += f", {tally[Outcome.UNKNOWN]} unknown; {_landed(trials)}."
+    sentence += f", {tally[Outcome.UNKNOWN]} unknown; {_landed(trials)}"
+    again = sum(bool(trial.tries) for trial in trials)
+    sentence += f"; {again} tried again, having been unknown." if again else "."
     return sentence if record.complete else f"Interrupted after {sentence}"
 
 
@@ -192,6 +204,7 @@ def render(record: RunRecord) -> str:
         f"**{_md(headline(record))}**",
         _bullets("Did not run", record.not_run),
         _telling(record),
+        _bullets("Tried again", tries_told(record.trials)),
         _table(record),
         _about(record),
     ]

@@ -45,7 +45,7 @@ def work():
     time.sleep(0.1)
 """
 PRODUCE = "import sys, mine\nfor _ in range(int(sys.argv[1])): mine.work.delay()\n"
-CANNOT = 3
+UNKNOWN, CANNOT = 2, 3
 
 Start = Callable[..., Run]
 
@@ -139,21 +139,79 @@ def test_a_worker_that_cannot_be_executed(start: Start, folder: Path) -> None:
     assert line == "cannot start worker-1: No such file or directory: celry"
 
 
-def test_a_whole_study_stops_at_the_first_worker_that_does_not_start(
+def test_of_a_whole_study_in_which_no_worker_starts_the_reason_is_told_once(
     start: Start, folder: Path
 ) -> None:
-    """It would not start in the next trial either: the others are not tried."""
+    """One line, and a report that names every trial that did not run."""
     (folder / "cwd/mine/mine.py").write_text("raise RuntimeError('broken')\n")
-    many = "\n\n".join(f"def test_{number}(run):\n    run(SCENARIO)" for number in range(30))
+    many = "\n\n".join(f"def test_{number}(run):\n    run(SCENARIO)" for number in range(10))
     (folder / "cwd/test_mine.py").write_text(f"{SCENARIO}\n\n{many}\n")
     options = ("--broker=redis", "--jobs=2", "--out=../out")
     run = start(ACKPROOF, "study", "test_mine.py", *options)
     line = refused(run)
     assert "RuntimeError: broken" in line
-    assert len(list(run.out.glob("*/trials/*"))) < 20
+    assert len(run.report().not_run) == 22
+
+
+def test_one_that_does_not_start_does_not_throw_the_others_away(start: Start, folder: Path) -> None:
+    """It is named, with its reason; the others are judged; and the run is not green."""
+    (folder / "cwd/bad").mkdir()
+    (folder / "cwd/bad/workload.toml").write_text(WORKLOAD)
+    (folder / "cwd/bad/mine.py").write_text("raise RuntimeError('broken')\n")
+    (folder / "cwd/test_bad.py").write_text(SCENARIO.replace('"mine"', '"bad"'))
+    run = start(ACKPROOF, "check", ".", "--broker=redis", "--jobs=1", "--out=../out")
+    assert run.wait() == UNKNOWN, run.stdout + run.stderr
     record = run.report()
-    assert not record.complete
-    assert len(record.not_run) >= 40
+    assert [trial.verdict.value for trial in record.trials] == ["holds"]
+    (why,) = record.not_run
+    assert "RuntimeError: broken" in why
+    assert "RuntimeError: broken" in run.stdout
+
+
+ONCE = """
+import sys, mine
+from pathlib import Path
+
+seen = Path("seen")
+seen.write_text(seen.read_text() + "x" if seen.exists() else "x")
+if len(seen.read_text()) <= {times}:
+    raise SystemExit("not yet")
+for _ in range(int(sys.argv[1])): mine.work.delay()
+"""
+
+
+def test_no_conclusion_is_tried_again(start: Start, folder: Path) -> None:
+    """Its producer fails once, so the trial says nothing; the next one holds. Both are told."""
+    (folder / "cwd/mine/produce.py").write_text(ONCE.format(times=1))
+    run = check(start)
+    assert run.wait() == 0, run.stdout + run.stderr
+    (trial,) = run.report().trials
+    (earlier,) = trial.tries
+    assert "the producer failed" in earlier.reasons[0]
+    assert "not yet" in earlier.reasons[0]
+    assert "try 1 of 2 was unknown: the producer failed" in run.stdout
+    assert len(list(run.out.glob("*/trials/*"))) == 2
+    assert (run.out / run.report().run_id / earlier.bundle / "history.jsonl").exists()
+
+
+def test_no_conclusion_in_so_many_tries_is_unknown(start: Start, folder: Path) -> None:
+    """As often as was asked for, and no more."""
+    (folder / "cwd/mine/produce.py").write_text(ONCE.format(times=99))
+    run = check(start, "--unknown-tries=1")
+    assert run.wait() == UNKNOWN, run.stdout + run.stderr
+    (trial,) = run.report().trials
+    assert len(trial.tries) == 1
+    assert (folder / "cwd/mine/seen").read_text() == "xx"
+
+
+def test_a_conclusion_is_never_tried_again(start: Start, folder: Path) -> None:
+    """A broken trial that holds the next time is what a gate is there to find."""
+    text = SCENARIO.replace("no_lost_tasks()]", "duplicate_executions_at_most(-1)]")
+    text = text.replace("no_lost_tasks", "duplicate_executions_at_most")
+    (folder / "cwd/test_mine.py").write_text(text)
+    run = check(start, "--unknown-tries=9")
+    assert run.wait() == 1, run.stdout + run.stderr
+    assert len(list(run.out.glob("*/trials/*"))) == 1
 
 
 def test_a_wrong_key(start: Start, folder: Path) -> None:

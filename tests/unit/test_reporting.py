@@ -25,6 +25,7 @@ from harness.record import (
     StrandedMessage,
     Timings,
     TrialRecord,
+    Try,
 )
 from harness.reporting import html, junit, run_json, summary, table, write_all
 
@@ -649,3 +650,17 @@ def test_colour_is_for_terminals_only() -> None:
     """Escape sequences appear when there is a terminal with colours, else never."""
     assert "\x1b[" in in_terminal(sample_record(), colour=True)
     assert "\x1b" not in in_terminal(sample_record())
+
+
+def test_every_form_tells_of_earlier_tries() -> None:
+    """A trial that was tried again passes by its last try, and no report hides the others."""
+    earlier = Try(id="calm-redis-0", bundle="trials/calm-redis-0", reasons=["baseline not met"])
+    record = run_of(plain_trial(tries=[earlier]))
+    told = "try 1 of 2 was unknown: baseline not met"
+    assert summary.tries_told(record.trials)[0].endswith(told)
+    assert told in summary.render(record)
+    assert "1 tried again, having been unknown" in summary.headline(record)
+    for text in (html.render(record), junit.render(record).decode()):
+        assert "trials/calm-redis-0" in text
+        assert "baseline not met" in text
+    assert "tried again" not in summary.headline(run_of(plain_trial()))
