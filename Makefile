@@ -3,12 +3,12 @@
 
 SHELL := /bin/bash
 bin := .venv/bin
-# Trials wait far more than they compute, so there are more of them than cores.
-jobs ?= 4
+# Tests wait more than they compute, so there are more of them than cores.
+jobs ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || sysctl -n hw.ncpu))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup doctor lint clean
+.PHONY: help demo test full setup doctor lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -16,10 +16,13 @@ help: ## show this list
 demo: setup ## set up, then measure what Celery loses on each broker
 	$(bin)/ackproof study
 
-test: lint ## set up, then every check: lint, tests, scenarios as claims, the wheel
-	$(bin)/python -m pytest tests -n $(jobs)
+test: lint ## set up, then what every commit must pass: lint, tests, scenarios as claims, the wheel
+	$(bin)/python -m pytest tests -n $(jobs) -m "not full"
 	$(bin)/ackproof check scenarios/
 	scripts/test_wheel.sh
+
+full: lint ## all there is, and says at its end what failed; takes much longer than test
+	@scripts/full.sh $(jobs)
 
 setup: ## install what is missing, under .venv/ and .tools/
 	@scripts/setup.sh

@@ -3,17 +3,19 @@ a run that went well. Seen from outside, on real brokers, workers and proxies.""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from harness.model import Outcome
 from tests.live.command import ACKPROOF, WITHIN_S, Run, listening, short_folder
@@ -31,10 +33,12 @@ def start() -> Iterator[Start]:
     """Starts ``ackproof study`` and ends whatever is left of it after the test."""
     with ExitStack() as release:
 
-        def start(*words: str) -> Run:
+        def start(*words: str, ignoring: str = "") -> Run:
             folder = short_folder()
             release.callback(shutil.rmtree, folder, ignore_errors=True)
-            run = Run(folder, ACKPROOF, "study", *SMALL, f"--out={folder / 'out'}", *words)
+            first = ("env", f"--ignore-signal={ignoring}") if ignoring else ()
+            command = (*first, ACKPROOF, "study", *SMALL, f"--out={folder / 'out'}")
+            run = Run(folder, *command, *words)
             release.callback(run.end)
             return run
 
@@ -91,14 +95,25 @@ MOMENTS: dict[str, tuple[tuple[str, ...], Callable[[Run], bool]]] = {
 }
 
 
+ON_EVERY_COMMIT = {"rabbitmq boots", "mid-task", "mid-fault"}
+"""Where the most is at stake: a daemon that starts others, a body, a stopped proxy."""
+
+
+def moments(*names: str) -> list[ParameterSet]:
+    return [
+        pytest.param(name, marks=() if name in ON_EVERY_COMMIT else pytest.mark.full)
+        for name in names
+    ]
+
+
 def worker_logs(run: Run) -> list[Path]:
     return list(run.out.glob("*/trials/*/logs/worker-1.log"))
 
 
-@pytest.mark.parametrize("moment", list(MOMENTS))
+@pytest.mark.parametrize("moment", moments(*MOMENTS))
 def test_sigkill_of_the_harness(start: Start, moment: str) -> None:
-    """Whenever it comes: within five seconds nothing of the run is alive, nobody listens, and
-    the folder for temporary files is empty."""
+    """Whenever it comes: nothing of the run is alive soon after, nobody listens, and the folder
+    for temporary files is empty."""
     words, reached = MOMENTS[moment]
     run = start(*words)
     run.until(lambda: reached(run), moment)
@@ -110,10 +125,12 @@ def test_sigkill_of_the_harness(start: Start, moment: str) -> None:
 
 
 @pytest.mark.parametrize("whom", ["group", "alone"])
-@pytest.mark.parametrize("moment", ["session starts", "rabbitmq boots", "mid-task", "mid-fault"])
+@pytest.mark.parametrize(
+    "moment", moments("session starts", "rabbitmq boots", "mid-task", "mid-fault")
+)
 def test_ctrl_c(start: Start, moment: str, whom: str) -> None:
-    """To the terminal's whole foreground group or to the command alone: over within five
-    seconds with status 130, one line, and a report of what there was until then."""
+    """To the terminal's whole foreground group or to the command alone: soon over, with status
+    130, one line, and a report of what there was until then."""
     words, reached = MOMENTS[moment]
     run = start(*words)
     run.until(lambda: reached(run), moment)
@@ -131,6 +148,33 @@ def test_ctrl_c(start: Start, moment: str, whom: str) -> None:
         assert not record.complete
         (cut,) = record.not_run
         assert cut.endswith(": interrupted")
+
+
+def test_ctrl_c_where_sigint_is_ignored(start: Start) -> None:
+    """As a shell leaves it in what it starts in the background: it stays ignored, so the run goes
+    on to its end; and what it starts has the signals of a new process all the same."""
+    run = start("--broker=redis", "--scenario=calm", "--profile=default", ignoring="INT,QUIT")
+    run.until(lambda: has("effect")(run), "effect")
+    ignored = {one.pid: signals_ignored(one) for one in run.family()}
+    assert signal.SIGINT in ignored[run.pid]
+    workers = {json.loads(line)["pid"] for line in run.events().splitlines() if "ready" in line}
+    assert workers
+    assert all(signal.SIGINT not in ignored[pid] for pid in workers)
+    assert all(signal.SIGQUIT not in ignored[pid] for pid in workers)
+    os.kill(run.pid, signal.SIGINT)
+    assert run.wait() == 0, run.stdout + run.stderr
+    assert run.report().complete
+    run.gone()
+
+
+def signals_ignored(process: psutil.Process) -> set[int]:
+    """As the kernel has them."""
+    with suppress(OSError):
+        for line in (Path("/proc") / str(process.pid) / "status").read_text().splitlines():
+            if line.startswith("SigIgn:"):
+                mask = int(line.split()[1], 16)
+                return {number + 1 for number in range(64) if mask >> number & 1}
+    return set()
 
 
 def test_a_normal_run_leaves_its_folder_alone(start: Start) -> None:
