@@ -119,7 +119,9 @@ def gave_up(drain: Drain, view: BrokerView | None = None) -> Settled | None:
         return Settled(f"idle for the redelivery horizon of {drain.horizon.seconds:.0f} s")
     if waited_s > drain.patience_s:
         return Settled(
-            f"no progress for {drain.patience_s:.0f} s, short of the horizon", settled=False
+            f"no progress for {drain.patience_s:.0f} s (patience_s), short of the redelivery "
+            f"horizon of {drain.horizon.seconds:.0f} s",
+            settled=False,
         )
     return None
 
