@@ -32,8 +32,9 @@ from harness.model import step
 from harness.scenario import Scenario
 
 CHANCE = random.Random(7)
+STEPS = ["received", "started", "finished", "late_acked"]
 MOMENTS = [
-    (CHANCE.choice(["received", "started", "finished", "acked"]), CHANCE.randrange(5, 60))
+    (CHANCE.choice(STEPS), CHANCE.randrange(5, 60))
     for _ in range({trials})
 ]
 

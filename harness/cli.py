@@ -81,6 +81,25 @@ def doctor(*, as_json: bool) -> int:
 
 
 @main.command()
+@click.option("--broker", required=True, metavar="NAME")
+@click.option("--pool", default="prefork", metavar="NAME")
+@click.option("--python", default=sys.executable, metavar="PATH", help="the worker's interpreter")
+@click.option("--json", "as_json", is_flag=True, help="for machines")
+def steps(*, broker: str, pool: str, python: str, as_json: bool) -> int:
+    """List the steps of a message's life at which a fault can fire, and check that each is
+    where it should be in the installed Celery and kombu."""
+    from harness import brokers
+    from harness.reporting.steps_table import listed
+
+    brokers.load(broker)
+    text, moved = listed(broker, pool, python, json=as_json)
+    click.echo(text)
+    for line in moved:
+        click.echo(f"ackproof: {line}", err=True)
+    return EXIT_CANNOT if moved else 0
+
+
+@main.command()
 @trial_options
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 def study(paths: tuple[Path, ...], **options: object) -> int:

@@ -68,6 +68,11 @@ def _once(reasons: Iterable[str]) -> tuple[str, ...]:
 def _doubts(history: History) -> list[str]:
     """Why the trial as a whole may not be believed."""
     doubts = [str(event.data["why"]) for event in history.of("trial_error")]
+    doubts += [
+        f"the probe of {event.role} could not watch {event.data.get('where')}: "
+        f"{event.data.get('error')}"
+        for event in history.of("probe_failed")
+    ]
     if history.first("baseline_met") is None and not doubts:
         doubts.append("baseline not met: no worker completed its marker task")
     if history.first("baseline_met") is not None:
@@ -132,8 +137,9 @@ def _facts(done: Event) -> dict[str, object]:
 
 
 def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[dict[str, object]]:
-    """The messages in the state the fault is about: a body cut off by it (a kill), or one
-    that was running when it began (the network)."""
+    """The messages in the state the fault is about: the one that waited at its step, a body cut
+    off by it (a kill), or one that was running when it began (the network)."""
+    held = [fired.message] if fired.data.get("held") else []
     if plan.data.get("kills"):
         victims = _facts(done).get("victims")
         pids = set(victims) if isinstance(victims, list) else set()
@@ -141,13 +147,12 @@ def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[dict[
         until_s = done.mono_s
     else:
         runs, until_s = history.going_at(fired.mono_s), fired.mono_s
+    others = [(run.message, history.last_step(run, until_s)) for run in runs]
+    found = [(message, str(fired.data.get("step"))) for message in held]
+    found += [(message, last) for message, last in others if message not in held]
     return [
-        {
-            "task_id": run.message.task_id,
-            "retries": run.message.retries,
-            "step": history.last_step(run, until_s),
-        }
-        for run in runs
+        {"task_id": message.task_id, "retries": message.retries, "step": last}
+        for message, last in found
     ]
 
 

@@ -168,21 +168,23 @@ class Evidence(Struct, frozen=True):
 
 
 class Trigger(Struct, frozen=True):
-    """When a fault fires: at the nth event of one kind, counted over the whole trial.
-
-    Progress beats wall clock, because it replays.
+    """When a fault fires: at the nth time that a step is reached, counted over the whole trial
+    and all its processes. Progress beats wall clock, because it replays.
     """
 
     step: str
     nth: int = 1
+    task: str = ""
+    """Only of tasks by this registered name, or pattern (``*.charge``); empty: of any."""
 
     def __str__(self) -> str:
-        return f"step({self.step}, nth={self.nth})"
+        of = f", task={self.task}" if self.task else ""
+        return f"step({self.step}, nth={self.nth}{of})"
 
 
-def step(name: str, nth: int = 1) -> Trigger:
-    """Fire at the ``nth`` event called ``name``: received, started, effect, finished, acked."""
-    return Trigger(step=name, nth=nth)
+def step(name: str, nth: int = 1, task: str = "") -> Trigger:
+    """Fire at the ``nth`` time that the step ``name`` is reached; ``ackproof steps`` lists them."""
+    return Trigger(step=name, nth=nth, task=task)
 
 
 class HarnessError(Exception):
@@ -199,6 +201,10 @@ class HarnessError(Exception):
 
 class UsageError(HarnessError):
     """A wrong name, option or folder."""
+
+
+class NotHereError(HarnessError):
+    """A trial that does not exist on its broker or in its pool: a step that they have not."""
 
 
 class MissingPartError(HarnessError):

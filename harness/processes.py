@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 
 import psutil
 
-GONE_WITHIN_S = 5.0
+GONE_WITHIN_S = 20.0
 """A killed process is gone within milliseconds; on a loaded machine, a little later."""
 
 

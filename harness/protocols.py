@@ -134,6 +134,20 @@ class Stack(Protocol):
     """What a fault may touch: the trial's own workers and its own link."""
 
     def worker(self, role: str) -> Process: ...
+    def role(self, at: Event) -> str:
+        """The worker that came to it; the first that runs, where the producer did."""
+
+    def child_pid(self, at: Event) -> int | None:
+        """Pid of the pool process that has the message; None: none has, or there is none."""
+
+    def release(self, at: Event, error: str = "") -> None:
+        """Let the process that waits at its step go on, or have it raise ``module:Class``.
+        Idempotent; of no effect on one that is dead."""
+
+    def left(self, at: Event) -> str:
+        """How the process that waited at its step went on: ``released``, ``raised``, or not
+        (yet): empty."""
+
     def main_pid(self, role: str) -> int:
         """Pid of the worker's main process, which need not be the command's own."""
 
@@ -161,6 +175,10 @@ class Fault(Protocol):
     @property
     def needs_link(self) -> bool:
         """Whether the workers must reach the broker through a proxy."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the process that came to the step waits there until the fault is done."""
 
     @property
     def lasts_s(self) -> float:

@@ -17,9 +17,10 @@ from contextlib import ExitStack
 from math import inf
 from pathlib import Path
 
+from harness.failpoints import Failpoints
 from harness.follower import Follower
 from harness.history import History
-from harness.model import MARKER_TASK, Event, Evidence, HarnessError, Settings, StartError
+from harness.model import Event, Evidence, HarnessError, Settings, StartError
 from harness.processes import alive
 from harness.protocols import Fault, Firing, Lease, Link, Process, Runtime
 from harness.scenario import Scenario
@@ -27,8 +28,6 @@ from harness.workload import Workload
 
 TICK_S = 0.02
 SERVER_LOOK_S = 1.0
-STEP_EVENTS = {"published": "publish_ok"}
-"""Steps whose event has another name; every other step is called as its event."""
 SPARE_WORKERS = 5
 
 
@@ -62,7 +61,6 @@ class Stage:
         self._events: list[Event] = []
         self._history: History | None = None
         self._pending = list(enumerate(scenario.faults))
-        self._counts: dict[str, int] = {}
         self._at_work: list[_AtWork] = []
         self._release = ExitStack()
         self._server_ended = server_ended
@@ -82,6 +80,7 @@ class Stage:
         (folder / "events").mkdir(parents=True)
         (folder / "logs").mkdir()
         self._follower = Follower(folder / "events")
+        self._failpoints = Failpoints(folder / "steps")
         for index, fault in self._pending:
             self.note(
                 "fault_planned",
@@ -91,11 +90,29 @@ class Stage:
                 trigger=str(fault.when),
                 kills=fault.kills,
             )
+            self._failpoints.arm(index, fault.when, holds=fault.holds, stills=fault.kills)
 
     # -- what faults may touch ---------------------------------------------------------
 
     def worker(self, role: str) -> Process:
+        if role not in self.workers:
+            raise HarnessError("no worker runs")
         return self.workers[role]
+
+    def role(self, at: Event) -> str:
+        return at.role if at.role in self.workers else min(self.live_roles(), default="")
+
+    def child_pid(self, at: Event) -> int | None:
+        pid = at.data.get("worker_pid") or at.pid
+        pool = at.role in self.workers and pid != self.main_pid(at.role)
+        return pid if pool and isinstance(pid, int) else None
+
+    def release(self, at: Event, error: str = "") -> None:
+        self._failpoints.release(_index(at), error)
+
+    def left(self, at: Event) -> str:
+        how = [e.data.get("how") for e in self.history().of("step_left") if _index(e) == _index(at)]
+        return str(how[0]) if how else ""
 
     def main_pid(self, role: str) -> int:
         ready = [event.pid for event in self.history().of("worker_ready") if event.role == role]
@@ -171,6 +188,7 @@ class Stage:
             work.fault.heal(self)
         self._at_work.clear()
         self._release.close()
+        self._failpoints.close()
 
     def _start(self, name: str, command: list[str], env: Mapping[str, str]) -> Process:
         log = self.folder / "logs" / f"{name}.log"
@@ -208,6 +226,7 @@ class Stage:
             **self.workload.environment(self._values(role)),
             "CELERY_BROKER_URL": url,
             "ACKPROOF_EVENTS": str(self.folder / "events"),
+            "ACKPROOF_STEPS": str(self._failpoints.folder),
             "ACKPROOF_ROLE": role,
             "ACKPROOF_SETTINGS": json.dumps({**self.settings, "broker_url": url}),
             "ACKPROOF_EFFECT": self.workload.effect,
@@ -230,8 +249,8 @@ class Stage:
         for event in fresh:
             if event.kind in {"finished", "worker_ready", "started"}:
                 self.progress_s = max(self.progress_s, event.mono_s)
-            if event.task != MARKER_TASK:
-                self._pull_triggers(event)
+            if event.kind == "step_reached":
+                self._fire(event)
         self._move_faults()
         if self.replacing:
             self._replace_workers()
@@ -285,14 +304,20 @@ class Stage:
         self.stirred_s = time.monotonic()
         self.note("process_exited", mono_s=mono_s, name=role, pid=pid, leader=False)
 
-    def _pull_triggers(self, event: Event) -> None:
-        self._counts[event.kind] = self._counts.get(event.kind, 0) + 1
-        for index, fault in list(self._pending):
-            kind = STEP_EVENTS.get(fault.when.step, fault.when.step)
-            if event.kind == kind and self._counts[kind] == fault.when.nth:
-                self._pending.remove((index, fault))
-                self.note("fault_fired", index=index, at_task=event.task_id)
-                self._at_work.append(_AtWork(index, fault, fault.fire(self, event), event.role))
+    def _fire(self, event: Event) -> None:
+        index = _index(event)
+        [fault] = [fault for planned, fault in self._pending if planned == index]
+        self._pending.remove((index, fault))
+        self.note(
+            "fault_fired",
+            task_id=event.task_id,
+            retries=event.retries,
+            index=index,
+            step=event.data.get("step"),
+            role=event.role,
+            held=fault.holds,
+        )
+        self._at_work.append(_AtWork(index, fault, fault.fire(self, event), self.role(event)))
 
     def _move_faults(self) -> None:
         for work in list(self._at_work):
@@ -310,6 +335,9 @@ class Stage:
     def _finish(self, work: _AtWork, evidence: Evidence) -> None:
         self._at_work.remove(work)
         work.fault.heal(self)
+        self._failpoints.disarm(work.index)
+        if work.fault.holds:
+            self._failpoints.release(work.index)
         killed_s = evidence.facts.get("killed_mono_s")
         victims = evidence.facts.get("victims")
         if isinstance(killed_s, float) and isinstance(victims, list):
@@ -345,6 +373,12 @@ class _AtWork:
         self.firing = firing
         self.role = role
         self.resume_s = 0.0
+
+
+def _index(event: Event) -> int:
+    """The fault that an event of a failpoint is about."""
+    index = event.data["index"]
+    return index if isinstance(index, int) else -1
 
 
 def _host(worker: str) -> str:

@@ -22,12 +22,14 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from harness import bundle, drain
+from harness import bundle, drain, steps
 from harness.judge import Judgement, judge
 from harness.model import (
     MARKER_TASK,
+    Event,
     HarnessError,
     Horizon,
+    NotHereError,
     Outcome,
     Settings,
     StartError,
@@ -85,8 +87,9 @@ class Services(Protocol):
 def run_trial(
     plan: Plan, scenario: Scenario, workload: Workload, services: Services, run_folder: Path
 ) -> TrialRecord:
-    """Run one trial and judge it. Raises StartError when its workers do not start, and
-    MissingPartError when the broker cannot; whatever else goes wrong makes it ``unknown``."""
+    """Run one trial and judge it. Raises StartError when its workers do not start,
+    MissingPartError when the broker cannot, NotHereError when its broker or pool has not the
+    step of a fault; whatever else goes wrong makes it ``unknown``."""
     folder = run_folder / "trials" / plan.id
     with ExitStack() as release:  # 10. release: in reverse order, whatever happens
         lease = services.lease(plan.broker, plan.index)  # 1. lease a broker
@@ -108,13 +111,13 @@ def run_trial(
         )
         try:
             _start_workers(stage)  # 2. start workers
-            horizon = _baseline(stage)  # 3. baseline
+            horizon = _baseline(stage, plan.broker)  # 3. baseline
             producer = _publish(stage)  # 4. publish
             _until_settled(stage, producer, horizon)  # 5. fire  6. heal  7. drain
             _collect(stage)  # 8. collect
         except HarnessError as error:
             # Where the server is gone, a worker that ended says nothing about the app.
-            if isinstance(error, StartError) and not ended():
+            if isinstance(error, NotHereError) or (isinstance(error, StartError) and not ended()):
                 raise
             if str(error) != ended():
                 stage.note("trial_error", why=str(error))
@@ -191,7 +194,7 @@ def _start_workers(stage: Stage) -> None:
         stage.start_worker(f"worker-{number}", marker=True)
 
 
-def _baseline(stage: Stage) -> Horizon:
+def _baseline(stage: Stage, broker: str) -> Horizon:
     """Each worker is ready and completes a marker task; its live settings give the horizon."""
     names = set(stage.workers)
 
@@ -210,12 +213,25 @@ def _baseline(stage: Stage) -> Horizon:
     ready = stage.history().first("worker_ready")
     live = ready.data["settings"] if ready else {}
     stage.live_settings = live if isinstance(live, dict) else {}
+    _need_steps(stage, broker, ready)
     for difference in overridden(stage.settings, stage.live_settings):
         stage.note("trial_error", why=difference)
     horizon = stage.lease.horizon(stage.live_settings)
     stage.note("horizon", seconds=horizon.seconds, derivation=list(horizon.derivation))
     stage.replacing = stage.scenario.replace_workers
     return horizon
+
+
+def _need_steps(stage: Stage, broker: str, ready: Event | None) -> None:
+    """Refuse the trial where a step of its faults is not there: on this broker, in this pool, or
+    in the worker's own Celery and kombu."""
+    # The app's command may name another pool than the scenario.
+    pool = steps.pool_of(ready.data.get("pool") if ready else "", stage.scenario.pool)
+    faults = stage.scenario.faults
+    steps.need([(fault.when, fault.target) for fault in faults], broker, pool)
+    missing = ready.data.get("steps_missing") if ready else ()
+    if isinstance(missing, list):
+        steps.refuse_moved(missing, [fault.when for fault in faults])
 
 
 def _publish(stage: Stage) -> Process:

@@ -150,7 +150,11 @@ class FakeProbe:
         self._role = role
         self._pid = pid
 
-    def notes(self, kind: str, task_id: str = "", *, marker: bool = False) -> None:
+    def reaches(self, step: str, task_id: str, index: int = 0) -> None:
+        """What the probe writes when an armed step is reached."""
+        self.notes("step_reached", task_id, index=index, step=step, nth=1)
+
+    def notes(self, kind: str, task_id: str = "", *, marker: bool = False, **data: object) -> None:
         event = Event(
             kind=kind,
             at_s=time.time(),
@@ -159,6 +163,7 @@ class FakeProbe:
             role=self._role,
             task_id=task_id,
             task=MARKER_TASK if marker else "work",
+            data=data,
         )
         with self._file.open("ab") as stream:
             stream.write(msgspec.json.encode(event) + b"\n")

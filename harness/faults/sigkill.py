@@ -1,11 +1,12 @@
-"""SIGKILL: a pool child, a worker's main process, or the whole worker, in the middle of a task.
+"""SIGKILL: a pool child, a worker's main process, or the whole worker, exactly at a step.
 
-    worker (process group) ─┬─ main ─┬─ child   ◀── "child": the one that runs the task
+    worker (process group) ─┬─ main ─┬─ child   ◀── "child": the one that has the message
                             │        └─ child
                             └─ ...               "main": main alone; "worker": all of it
 
-On Linux the children of a killed main process die too (parent-death signal, set by
-billiard), so "main" and "worker" differ elsewhere, and for workers behind a shell.
+The process that came to the step waits there until the kill is done. On Linux the children of a
+killed main process die too (parent-death signal, set by billiard), so "main" and "worker" differ
+elsewhere, and for workers behind a shell.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import ClassVar
 
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger
-from harness.processes import family, gone
+from harness.processes import alive, family, gone
 from harness.protocols import Firing, Stack
 
 
@@ -27,30 +29,45 @@ class Sigkill(Struct, frozen=True):
 
     kind: ClassVar[str] = "sigkill"
     kills: ClassVar[bool] = True
+    holds: ClassVar[bool] = True
     needs_link: ClassVar[bool] = False
     lasts_s: ClassVar[float] = 0.0
     target: str
     when: Trigger
 
     def fire(self, stack: Stack, at: Event) -> Firing:
-        worker = stack.worker(at.role)
-        main = stack.main_pid(at.role)
-        doomed = {"child": [at.pid], "main": family(main), "worker": family(worker.pid)}
-        victims = doomed[self.target]
+        role = stack.role(at)
+        worker = stack.worker(role)
+        child = stack.child_pid(at)
+        if self.target == "child" and child is None:
+            why = f"no pool process has the message at {self.when.step}"
+            return Evidence(landed=False, why_not=why)
+        main = family(stack.main_pid(role))
+        doomed = {"child": [child or 0], "main": main, "worker": family(worker.pid)}
+        victims = [pid for pid in doomed[self.target] if alive(pid)]
+        # One that has ended, and was not collected yet, was not ended by us.
+        if victims[:1] != doomed[self.target][:1] or not victims:
+            return Evidence(landed=False, why_not=f"the {self.target} had ended already")
         killed_mono_s = time.monotonic()
         if self.target == "worker":
             worker.signal_group(signal.SIGKILL)
         else:
             os.kill(victims[0], signal.SIGKILL)
+            # Where there is no parent-death signal, a child stopped at the step would stay so.
+            for pid in victims[1:]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
         left = yield from gone(victims)
         ended = None if self.target == "child" else worker.poll()
         return Evidence(
-            landed=bool(victims) and not left,
+            landed=not left,
             facts={
                 "victims": victims,
                 "killed_mono_s": killed_mono_s,
                 "signal": "SIGKILL",
                 "exit": str(ended) if ended else None,
+                # True: the one that waited at the step was killed while it waited.
+                "died_at_the_step": at.pid in victims and not stack.left(at),
             },
             why_not=f"pids {left} outlived it" if left else "",
         )

@@ -26,6 +26,7 @@ class Spot(Struct, frozen=True):
 
     kind: ClassVar[str] = "spot"
     kills: ClassVar[bool] = True
+    holds: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     target: ClassVar[str] = "worker"
     notice_s: float
@@ -36,7 +37,8 @@ class Spot(Struct, frozen=True):
         return self.notice_s
 
     def fire(self, stack: Stack, at: Event) -> Firing:
-        worker = stack.worker(at.role)
+        role = stack.role(at)
+        worker = stack.worker(role)
         worker.signal(signal.SIGTERM)
         yield self.notice_s
         ended_early = worker.poll()
@@ -50,7 +52,7 @@ class Spot(Struct, frozen=True):
         noticed = [
             event.data.get("how")
             for event in stack.history().of("worker_shutting_down")
-            if event.role == at.role
+            if event.role == role
         ]
         return Evidence(
             landed=not left,

@@ -24,6 +24,7 @@ class Stall(Struct, frozen=True):
 
     kind: ClassVar[str] = "stall"
     kills: ClassVar[bool] = False
+    holds: ClassVar[bool] = False
     needs_link: ClassVar[bool] = True
     target: ClassVar[str] = "link"
     for_s: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ class Planned(Struct, frozen=True):
 
     kind: ClassVar[str] = "planned"
     kills: ClassVar[bool] = False
+    holds: ClassVar[bool] = True
     needs_link: ClassVar[bool] = False
     target: str
     when: Trigger
@@ -97,68 +99,54 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
 # -- triggers -----------------------------------------------------------------------------
 
 
-def test_a_trigger_fires_at_the_nth_event_and_once(scene: Build) -> None:
-    """Counted over all processes of the trial; what comes later fires nothing."""
+def test_a_fault_fires_once_when_its_step_was_reached(scene: Build) -> None:
+    """The probes count, over all processes; what comes to other steps fires nothing."""
     stage = scene(Planned("a", step("started", nth=3)))
-    one, two = stage.probe(pid=PID_MAX), stage.probe("worker-2", pid=PID_MAX + 1)
-    one.notes("started", "t1")
-    two.notes("started", "t2")
-    two.notes("finished", "t2")
+    (armed,) = json.loads((stage.folder / "steps" / "armed.json").read_text())
+    assert (armed["step"], armed["nth"], armed["index"]) == ("started", 3, 0)
+    stage.probe().notes("started", "t1")
     stage.tick()
     assert FIRED == []
-    two.notes("started", "t3")
-    stage.tick()
-    assert [event.task_id for event in FIRED] == ["t3"]
-    assert FIRED[0].role == "worker-2"
-    one.notes("started", "t4")
-    one.notes("started", "t5")
+    stage.probe("worker-2", pid=PID_MAX + 1).reaches("started", "t3")
     stage.tick(3)
-    assert len(FIRED) == 1
+    assert [(event.task_id, event.role) for event in FIRED] == [("t3", "worker-2")]
     (fired,) = stage.events("fault_fired")
     (done,) = stage.events("fault_done")
     assert fired.data["index"] == done.data["index"] == 0
+    assert (fired.task_id, fired.data["step"], fired.data["held"]) == ("t3", "started", True)
     assert done.data["landed"] is True
+    assert json.loads((stage.folder / "steps" / "armed.json").read_text()) == []
 
 
-def test_events_that_come_at_once_are_counted_one_by_one(scene: Build) -> None:
-    """Two triggers among the events of one look, each at its own."""
+def test_steps_reached_at_once_fire_each_their_own(scene: Build) -> None:
+    """Two faults among the events of one look."""
     stage = scene(Planned("a", step("started", nth=1)), Planned("b", step("started", nth=2)))
-    probe = stage.probe()
-    for task_id in ("t1", "t2", "t3"):
-        probe.notes("started", task_id)
+    stage.probe().reaches("started", "t1", index=0)
+    stage.probe().reaches("started", "t2", index=1)
     stage.tick(3)
     assert [event.task_id for event in FIRED] == ["t1", "t2"]
     assert sorted(str(event.data["index"]) for event in stage.events("fault_done")) == ["0", "1"]
 
 
-def test_the_marker_never_counts(scene: Build) -> None:
-    """The baseline is ours: it is not the first task of the user's."""
-    stage = scene(Planned("a", step("started", nth=1)))
-    stage.probe().notes("started", "m", marker=True)
-    stage.tick(2)
-    assert FIRED == []
-    stage.probe().notes("started", "t1")
-    stage.tick()
-    assert [event.task_id for event in FIRED] == ["t1"]
-
-
-def test_published_is_the_confirmed_publish(scene: Build) -> None:
-    """A step that is called otherwise than its event."""
-    stage = scene(Planned("a", step("published", nth=1)))
-    producer = stage.probe("producer")
-    producer.notes("publish_invoke", "t1")
-    stage.tick()
-    assert FIRED == []
-    producer.notes("publish_ok", "t1")
-    stage.tick()
-    assert len(FIRED) == 1
+def test_who_waits_at_a_step_is_let_go_when_the_fault_is_done(scene: Build) -> None:
+    """And not before: whatever the fault does, it does there."""
+    stage = scene(Planned("a", step("started")))
+    waits = os.open(stage.folder / "steps" / "0.fifo", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        stage.probe().reaches("started", "t1")
+        with pytest.raises(BlockingIOError):
+            os.read(waits, 10)
+        stage.tick(3)
+        assert os.read(waits, 10) == b"go"
+    finally:
+        os.close(waits)
 
 
 def test_every_fault_is_planned_from_the_start(scene: Build) -> None:
     """What never fires is in the history all the same."""
-    stage = scene(Planned("a", step("acked", nth=7)))
+    stage = scene(Planned("a", step("late_acked", nth=7)))
     (planned,) = stage.events("fault_planned")
-    assert planned.data["trigger"] == "step(acked, nth=7)"
+    assert planned.data["trigger"] == "step(late_acked, nth=7)"
     assert stage.stage.faults_done()
 
 
@@ -168,7 +156,7 @@ def test_every_fault_is_planned_from_the_start(scene: Build) -> None:
 def test_a_fault_that_raises(scene: Build) -> None:
     """It did not land, its trial cannot be believed, and it is healed."""
     stage = scene(Planned("a", step("started"), does="fails"))
-    stage.probe().notes("started", "t1")
+    stage.probe().reaches("started", "t1")
     stage.tick(2)
     (error,) = stage.events("trial_error")
     assert "the fault planned failed: RuntimeError('it broke')" in str(error.data["why"])
@@ -181,7 +169,7 @@ def test_a_fault_that_raises(scene: Build) -> None:
 def test_a_fault_at_work_is_waited_for_and_healed_at_the_end(scene: Build) -> None:
     """A trial that ends under it, by whatever error, still heals it; once."""
     stage = scene(Planned("a", step("started"), does="waits"))
-    stage.probe().notes("started", "t1")
+    stage.probe().reaches("started", "t1")
     stage.tick(5)
     assert not stage.stage.faults_done()
     assert HEALED == []
@@ -194,7 +182,7 @@ def test_a_fault_at_work_is_waited_for_and_healed_at_the_end(scene: Build) -> No
 def test_victims_die_when_they_were_killed(scene: Build) -> None:
     """A fault knows when it killed: its word counts for more than when it was noticed."""
     stage = scene(Planned("a", step("started"), victims=(PID_MAX + 7,)))
-    stage.probe().notes("started", "t1")
+    stage.probe().reaches("started", "t1")
     stage.tick(2)
     deaths = [event for event in stage.events("process_exited") if event.pid != PID_MAX]
     (death,) = [event for event in deaths if event.data["pid"] == PID_MAX + 7]

@@ -96,6 +96,40 @@ def test_k7_acks_early_main_killed_is_lost_and_stays_started(run: RunTrial, tmp_
 
 
 @only("redis")
+def test_r2_killed_between_the_pop_and_the_note_is_lost(run: RunTrial) -> None:
+    """R2: popped, and noted nowhere yet: lost, though acknowledged late. The others are not."""
+    scenario = replace(
+        killing("main", ACKS_LATE | visible_again_after(3)),
+        faults=[sigkill("main", when=step("taken", nth=2))],
+    )
+    record = concluded(run(scenario), Outcome.BROKEN)
+    assert (record.counts.lost, record.counts.stranded, record.counts.completed) == (1, 0, 3)
+    assert record.faults[0].hit[0]["step"] == "taken"
+
+
+@only("rabbitmq")
+def test_k11_killed_in_an_early_acknowledgement_runs_again(run: RunTrial) -> None:
+    """K11: acknowledged early, so "never executed again"; but the child has begun when the main
+    process dies on its way to acknowledge, and the message is given out again."""
+    scenario = replace(
+        killing("main", {}, tasks=1), faults=[sigkill("main", when=step("early_ack_begins"))]
+    )
+    counts = concluded(run(scenario), Outcome.HOLDS).counts
+    assert (counts.lost, counts.completed, counts.duplicate_executions) == (0, 1, 1)
+
+
+@only("rabbitmq")
+def test_k12_killed_in_a_late_acknowledgement_ends_twice(run: RunTrial) -> None:
+    """K12: the body has ended, its result is stored; it runs again, and its effect is doubled."""
+    scenario = replace(
+        killing("main", ACKS_LATE, tasks=1), faults=[sigkill("main", when=step("late_ack_begins"))]
+    )
+    counts = concluded(run(scenario), Outcome.HOLDS).counts
+    assert (counts.lost, counts.completed, counts.duplicate_executions) == (0, 1, 1)
+    assert counts.duplicate_effects == 1
+
+
+@only("redis")
 def test_k8_redis_message_of_a_killed_worker_is_stranded_not_lost(run: RunTrial) -> None:
     """K8: with a visibility timeout of an hour it comes back after it, and at most one
     restore pass (100 s) later; it is not lost."""

@@ -82,7 +82,7 @@ def test_the_file_is_for_people_and_replays_too(folder: Path) -> None:
     assert stored["live_settings"] == {"x": [1]}
     (told,) = stored["faults"]
     assert told["kind"] == "sigkill"
-    assert told["when"] == {"step": "effect", "nth": 2}
+    assert told["when"] == {"step": "effect", "nth": 2, "task": ""}
 
 
 @pytest.mark.parametrize("left", [1, 20])

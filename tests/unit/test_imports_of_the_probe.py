@@ -15,7 +15,14 @@ import pytest
 import harness
 
 PROBE = Path(harness.__file__).parent / "probe"
-ALLOWED = {"ackproof_probe", "billiard", "celery", "kombu", *sys.stdlib_module_names}
+ALLOWED = {
+    "ackproof_probe",
+    "ackproof_steps",
+    "billiard",
+    "celery",
+    "kombu",
+    *sys.stdlib_module_names,
+}
 
 
 def imported(source: str) -> Iterator[str]:

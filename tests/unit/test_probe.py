@@ -70,7 +70,7 @@ def kinds(folder: Path) -> list[str]:
 
 def module(folder: Path, name: str, source: str) -> None:
     path = folder / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(source)
 
 
@@ -547,3 +547,109 @@ print(default_nodename(None), gethostname(), default)
     told = python(code, ACKPROOF_HOSTNAME="worker-2.here")
     assert told == "celery@worker-2.here worker-2.here ['celery@worker-2.here']\n"
     assert "worker-2" not in python(code)
+
+
+# -- what a failpoint raises ---------------------------------------------------------------
+
+STRIKE = """
+import json, os, threading
+from ackproof_probe import steps
+
+folder, wanted = os.environ["ACKPROOF_STEPS"], os.environ["WANTED"]
+os.mkfifo(os.path.join(folder, "0.fifo"))
+point = {"index": 0, "step": "started", "nth": 1, "task": "", "holds": True, "stills": False}
+with open(os.path.join(folder, "armed.json"), "w") as armed:
+    json.dump([point], armed)
+
+def answer():
+    fifo = os.open(os.path.join(folder, "0.fifo"), os.O_WRONLY)
+    os.write(fifo, b"raise " + wanted.encode())
+    os.close(fifo)
+
+threading.Thread(target=answer).start()
+try:
+    steps.reach("started", "t1", 0, "work")
+    print("went on")
+except BaseException as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "how"),
+    [
+        ("builtins:ValueError", "ValueError Ackproof raised this at started", "raised"),
+        ("builtins:Nothing", "went on", "released, for builtins:Nothing cannot be made"),
+        ("no_such_module:Error", "went on", "released, for no_such_module:Error cannot be made"),
+        ("builtins:UnicodeDecodeError", "went on", "released, for builtins:UnicodeDecodeError"),
+        ("builtins:str", "went on", "released, for builtins:str is no exception"),
+    ],
+)
+def test_only_what_was_raised_is_said_to_have_been(
+    python: Python, tmp_path: Path, wanted: str, said: str, how: str
+) -> None:
+    """An exception that cannot be made disturbs nobody, and the reason is told."""
+    (tmp_path / "steps").mkdir()
+    out = python(STRIKE, ACKPROOF_STEPS=str(tmp_path / "steps"), WANTED=wanted)
+    assert out.strip() == said
+    (left,) = (event for event in events(tmp_path) if event.kind == "step_left")
+    assert str(left.data["how"]).startswith(how)
+
+
+# -- what it cannot watch ------------------------------------------------------------------
+
+
+def test_a_step_that_has_moved_is_told(python: Python, tmp_path: Path) -> None:
+    """The module is left as it is, and the step named once, with its function."""
+    code = """
+from types import ModuleType
+from ackproof_probe import missing, steps
+module = ModuleType("celery.worker.request")
+module.Request = type("Request", (), {})
+for _ in range(2):
+    steps.watch_accepting(module)
+print(missing.steps, vars(module.Request).get("on_accepted"))
+"""
+    told = "accepted: celery.worker.request:Request.on_accepted is not there"
+    assert python(code) == f"[{told!r}] None\n"
+    assert not events(tmp_path)
+
+
+def test_a_hook_that_fails_breaks_no_import(python: Python, tmp_path: Path) -> None:
+    """The user's process goes on; which module could not be watched is an event, and the steps
+    that stand there are missing."""
+    module(tmp_path, "fake/kombu/__init__.py", "")
+    module(tmp_path, "fake/kombu/message.py", "VALUE = 1")
+    code = """
+import sys
+sys.path.insert(0, "fake")
+import kombu.message
+from ackproof_probe import missing
+print(kombu.message.VALUE, [line.partition(":")[0] for line in missing.steps])
+"""
+    acks = ["early_ack_begins", "early_acked", "late_ack_begins", "late_acked"]
+    assert python(code) == f"1 {acks}\n"
+    (failed,) = events(tmp_path)
+    assert (failed.kind, failed.data["where"]) == ("probe_failed", "kombu.message")
+
+
+def test_an_effect_that_is_not_there(python: Python, tmp_path: Path) -> None:
+    """A wrong name in the workload's file does not break the app, and is told."""
+    module(tmp_path, "shop.py", SHOP)
+    assert python("import shop\nprint('app')", ACKPROOF_EFFECT="shop:refund") == "app\n"
+    (failed,) = events(tmp_path)
+    assert failed.kind == "probe_failed"
+    assert "refund" in str(failed.data["error"])
+
+
+ARMED = '[{"index": 0, "step": "started", "nth": 1, "task": "", "holds": true, "stills": false}]'
+
+
+def test_a_failpoint_without_its_folder(python: Python, tmp_path: Path) -> None:
+    """A trial whose folder goes away under a worker does not break the worker's task."""
+    module(tmp_path, "shop.py", SHOP)
+    module(tmp_path, "steps/armed.json", ARMED)  # and no FIFO
+    code = "from shop import pay\nprint(pay.apply(('x',), task_id='a').state)"
+    assert python(code, ACKPROOF_STEPS=str(tmp_path / "steps")) == "SUCCESS\n"
+    (failed,) = [event for event in events(tmp_path) if event.kind == "probe_failed"]
+    assert (failed.task_id, failed.data["where"]) == ("a", "the step started")

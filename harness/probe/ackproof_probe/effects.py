@@ -6,10 +6,11 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from ackproof_probe import steps
 from ackproof_probe.record import record
 
 
-def watch(module: ModuleType, function: str) -> None:
+def watch(function: str, module: ModuleType) -> None:
     """Hook on the user's module: ``function`` applies the effect of the current task."""
     apply = getattr(module, function)
 
@@ -24,8 +25,10 @@ def watch(module: ModuleType, function: str) -> None:
             "task": current_task.name if current_task else "",
         }
         record("effect_begin", **who)
+        steps.reach("effect_begin", **who)
         result = apply(*args, **kwargs)
         record("effect", **who)
+        steps.reach("effect", **who)
         return result
 
     setattr(module, function, watched)

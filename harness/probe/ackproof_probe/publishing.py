@@ -6,6 +6,7 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from ackproof_probe import steps
 from ackproof_probe.record import record
 
 
@@ -35,6 +36,7 @@ def watch(amqp: ModuleType) -> None:
             producer: object, name: str, message: tuple[Any, ...], *args: object, **kwargs: object
         ) -> object:
             who = {**_identify(message), "task": name}
+            steps.reach("publishing", **who)  # who dies here has attempted nothing
             record("publish_invoke", **who)
             try:
                 result = send(producer, name, message, *args, **kwargs)
@@ -43,6 +45,7 @@ def watch(amqp: ModuleType) -> None:
                 record(kind, error=repr(error), **who)
                 raise
             record("publish_ok", **who)
+            steps.reach("published", **who)
             return result
 
         return send_task_message

@@ -7,7 +7,7 @@ from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ackproof_probe import marking, settings
+from ackproof_probe import marking, missing, settings, steps
 from ackproof_probe.record import record
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _worker_ready(sender: Consumer, **_: object) -> None:
         queues=list(app.amqp.queues.consume_from),
         settings=settings.live(sender),
         tasks=settings.tasks(app),
+        steps_missing=missing.steps,
     )
     if os.environ.get("ACKPROOF_MARKER"):
         marking.send(sender)
@@ -141,6 +142,8 @@ def _watch_settling(cls: type[Message], method: str, kind: str) -> None:
         }
         if kind == "rejected":
             who["requeue"] = method == "requeue" or bool(kwargs.get("requeue", args and args[0]))
+        if kind == "acked":
+            steps.acknowledging(self, "ack_begins")
         try:
             result = settle(self, *args, **kwargs)
         except BaseException as error:
@@ -149,6 +152,8 @@ def _watch_settling(cls: type[Message], method: str, kind: str) -> None:
         record(kind, delivery_tag=self.delivery_tag, **who)
         if headers.get("task") == marking.TASK:
             marking.is_settled()
+        if kind == "acked":
+            steps.acknowledging(self, "acked")
         return result
 
     setattr(cls, method, watched)
