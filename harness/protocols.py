@@ -181,6 +181,10 @@ class Fault(Protocol):
         """Whether the process that came to the step waits there until the fault is done."""
 
     @property
+    def stills(self) -> bool:
+        """Whether the pool process that has the message is stopped meanwhile, where main waits."""
+
+    @property
     def lasts_s(self) -> float:
         """How long it is at work, by its plan."""
 

@@ -90,7 +90,7 @@ class Stage:
                 trigger=str(fault.when),
                 kills=fault.kills,
             )
-            self._failpoints.arm(index, fault.when, holds=fault.holds, stills=fault.kills)
+            self._failpoints.arm(index, fault.when, holds=fault.holds, stills=fault.stills)
 
     # -- what faults may touch ---------------------------------------------------------
 

@@ -118,6 +118,7 @@ class Witness(Struct, frozen=True):
     kills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     holds: ClassVar[bool] = False
+    stills: ClassVar[bool] = False
     lasts_s: ClassVar[float] = 0.0
     when: Trigger
 

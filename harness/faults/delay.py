@@ -24,6 +24,7 @@ class Delay(Struct, frozen=True):
     kills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     holds: ClassVar[bool] = True
+    stills: ClassVar[bool] = False
     target: ClassVar[str] = "process"
     for_s: float
     when: Trigger

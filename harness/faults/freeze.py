@@ -32,6 +32,7 @@ class Freeze(Struct, frozen=True):
     kills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     holds: ClassVar[bool] = True
+    stills: ClassVar[bool] = False
     target: str
     for_s: float
     when: Trigger

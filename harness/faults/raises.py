@@ -26,6 +26,7 @@ class Raises(Struct, frozen=True):
     kills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     holds: ClassVar[bool] = True
+    stills: ClassVar[bool] = False
     lasts_s: ClassVar[float] = 0.0
     target: ClassVar[str] = "code"
     error: str

@@ -32,6 +32,7 @@ class Reset(Struct, frozen=True):
     kind: ClassVar[str] = "reset"
     kills: ClassVar[bool] = False
     holds: ClassVar[bool] = False
+    stills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = True
     lasts_s: ClassVar[float] = 0.0
     target: ClassVar[str] = "link"

@@ -4,9 +4,10 @@
                             │        └─ child
                             └─ ...               "main": main alone; "worker": all of it
 
-The process that came to the step waits there until the kill is done. On Linux the children of a
-killed main process die too (parent-death signal, set by billiard), so "main" and "worker" differ
-elsewhere, and for workers behind a shell.
+The process that came to the step waits there until the kill is done; and where it is main, so
+does the pool process that has the message, unless the kill is to wait for it (``until``). On
+Linux the children of a killed main process die too (parent-death signal, set by billiard), so
+"main" and "worker" differ elsewhere, and for workers behind a shell.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from typing import ClassVar
 
@@ -22,6 +24,8 @@ from msgspec import Struct
 from harness.model import Event, Evidence, Trigger
 from harness.processes import alive, family, gone
 from harness.protocols import Firing, Stack
+
+REACHES_WITHIN_S = 30.0
 
 
 class Sigkill(Struct, frozen=True):
@@ -34,8 +38,15 @@ class Sigkill(Struct, frozen=True):
     lasts_s: ClassVar[float] = 0.0
     target: str
     when: Trigger
+    until: str = ""
+
+    @property
+    def stills(self) -> bool:
+        return not self.until
 
     def fire(self, stack: Stack, at: Event) -> Firing:
+        if self.until and not (yield from _reached(stack, at, self.until)):
+            return Evidence(landed=False, why_not=f"its message did not come to {self.until}")
         role = stack.role(at)
         worker = stack.worker(role)
         child = stack.child_pid(at)
@@ -76,8 +87,20 @@ class Sigkill(Struct, frozen=True):
         """Nothing is left of it: a replacement worker is the scenario's affair."""
 
 
-def sigkill(target: str, *, when: Trigger) -> Sigkill:
-    """Kill the ``child``, ``main`` process or whole ``worker`` at ``when``."""
+def _reached(stack: Stack, at: Event, kind: str) -> Generator[float, None, bool]:
+    """Wait until the message has come to this, in whatever process."""
+    deadline_s = time.monotonic() + REACHES_WITHIN_S
+    while time.monotonic() < deadline_s:
+        if any(event.kind == kind for event in stack.history().life(at.message)):
+            return True
+        yield 0.005
+    return False
+
+
+def sigkill(target: str, *, when: Trigger, until: str = "") -> Sigkill:
+    """Kill the ``child``, ``main`` process or whole ``worker`` at ``when``. With ``until`` (an
+    event of the same message: ``started``, ``effect_begin``, ``effect``, ``finished``), as soon as
+    that has come, while the process that came to ``when`` waits there."""
     if target not in {"child", "main", "worker"}:
         raise ValueError(f"sigkill takes child, main or worker, not {target!r}")
-    return Sigkill(target=target, when=when)
+    return Sigkill(target=target, when=when, until=until)

@@ -27,6 +27,7 @@ class Spot(Struct, frozen=True):
     kind: ClassVar[str] = "spot"
     kills: ClassVar[bool] = True
     holds: ClassVar[bool] = False
+    stills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     target: ClassVar[str] = "worker"
     notice_s: float

@@ -25,6 +25,7 @@ class Stall(Struct, frozen=True):
     kind: ClassVar[str] = "stall"
     kills: ClassVar[bool] = False
     holds: ClassVar[bool] = False
+    stills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = True
     target: ClassVar[str] = "link"
     for_s: float

@@ -30,6 +30,7 @@ class Planned(Struct, frozen=True):
     kind: ClassVar[str] = "planned"
     kills: ClassVar[bool] = False
     holds: ClassVar[bool] = True
+    stills: ClassVar[bool] = False
     needs_link: ClassVar[bool] = False
     target: str
     when: Trigger

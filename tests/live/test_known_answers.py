@@ -111,9 +111,8 @@ def test_r2_killed_between_the_pop_and_the_note_is_lost(run: RunTrial) -> None:
 def test_k11_killed_in_an_early_acknowledgement_runs_again(run: RunTrial) -> None:
     """K11: acknowledged early, so "never executed again"; but the child has begun when the main
     process dies on its way to acknowledge, and the message is given out again."""
-    scenario = replace(
-        killing("main", {}, tasks=1), faults=[sigkill("main", when=step("early_ack_begins"))]
-    )
+    fault = sigkill("main", when=step("early_ack_begins"), until="started")
+    scenario = replace(killing("main", {}, tasks=1), faults=[fault])
     counts = concluded(run(scenario), Outcome.HOLDS).counts
     assert (counts.lost, counts.completed, counts.duplicate_executions) == (0, 1, 1)
 
