@@ -107,7 +107,10 @@ def study(paths: tuple[Path, ...], **options: object) -> int:
     from harness.trial import PROFILES
 
     options["profiles"] = options["profiles"] or PROFILES
-    record = _run_trials(paths or (_scenarios(),), measure=True, **options)  # type: ignore[arg-type]
+    # The incidents are claims, each about the settings that it names: there is nothing to compare.
+    every = () if options["scenarios"] else tuple(sorted(_scenarios().glob("test_*.py")))
+    measured = paths or every or (_scenarios(),)
+    record = _run_trials(measured, measure=True, **options)  # type: ignore[arg-type]
     if not record.complete:
         return _interrupted()
     unknown = any(trial.verdict is Outcome.UNKNOWN for trial in record.trials)
@@ -189,7 +192,7 @@ def _run_trials(
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(path.rglob("test_*.py"))
+        return sorted(path.rglob("test_*.py"), key=lambda file: (len(file.parts), file))
     if path.is_file():
         return [path]
     raise UsageError(f"no such scenario file or folder: {path}")

@@ -11,15 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from harness import counting
-from harness.history import Execution, History
-from harness.model import Counts, Event, Held, Outcome, Verdict
+from harness import counting, landing
+from harness.history import History
+from harness.model import Counts, Held, Outcome, Verdict
 from harness.protocols import Check
 from harness.record import FaultRecord, StrandedMessage, Timings
-
-DEATHS_DATED_BACK_S = 5.0
-"""A death that was noticed by polling is dated back to the last look, which may have been
-before the kill. No system uses a pid again as soon as this."""
 
 
 class Judgement(Struct, frozen=True):
@@ -35,8 +31,8 @@ class Judgement(Struct, frozen=True):
 
 def judge(history: History, checks: Sequence[Check]) -> Judgement:
     """Count, question the trial, ask the checks; ``broken`` dominates ``unknown``."""
-    faults = fault_records(history)
-    doubts = [*_doubts(history), *_faults_in_doubt(faults)]
+    faults = landing.fault_records(history)
+    doubts = [*_doubts(history), *landing.in_doubt(faults)]
     verdicts = [check.judge(history) for check in checks]
     return Judgement(
         verdict=_dominant([*verdicts, *(Verdict(Outcome.UNKNOWN, (why,)) for why in doubts)]),
@@ -88,79 +84,6 @@ def _doubts_about_the_end(history: History) -> list[str]:
     if not counting.attempted(history):
         doubts.append("the producer published nothing")
     return doubts
-
-
-def _faults_in_doubt(faults: Iterable[FaultRecord]) -> list[str]:
-    """A trial whose fault never fired, never landed or hit nothing proves nothing."""
-    doubts = []
-    for fault in faults:
-        name = f"{fault.kind} on {fault.target}"
-        if fault.fired_at_s is None:
-            doubts.append(f"{name} never fired: its trigger {fault.trigger} did not come")
-        elif not fault.landed:
-            doubts.append(f"{name} did not land: {fault.evidence.get('why_not') or 'no evidence'}")
-        elif not fault.hit:
-            doubts.append(f"{name} hit no message in the middle of its task")
-    return doubts
-
-
-def fault_records(history: History) -> list[FaultRecord]:
-    """Each planned fault with its evidence, and the messages it hit."""
-    fired = {event.data["index"]: event for event in history.of("fault_fired")}
-    done = {event.data["index"]: event for event in history.of("fault_done")}
-    return [
-        _fault_record(history, plan, fired.get(plan.data["index"]), done.get(plan.data["index"]))
-        for plan in history.of("fault_planned")
-    ]
-
-
-def _fault_record(
-    history: History, plan: Event, fired: Event | None, done: Event | None
-) -> FaultRecord:
-    evidence = dict(_facts(done)) if done else {}
-    if done and done.data.get("why_not"):
-        evidence["why_not"] = done.data["why_not"]
-    return FaultRecord(
-        kind=str(plan.data["kind"]),
-        target=str(plan.data["target"]),
-        trigger=str(plan.data["trigger"]),
-        fired_at_s=round(fired.mono_s - history.start_s, 3) if fired else None,
-        landed=bool(done and done.data.get("landed")),
-        evidence=evidence,
-        hit=_hit(history, plan, fired, done) if fired and done else [],
-    )
-
-
-def _facts(done: Event) -> dict[str, object]:
-    facts = done.data.get("facts")
-    return facts if isinstance(facts, dict) else {}
-
-
-def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[dict[str, object]]:
-    """The messages in the state the fault is about: the one that waited at its step, a body cut
-    off by it (a kill), or one that was running when it began (the network)."""
-    held = [fired.message] if fired.data.get("held") else []
-    if plan.data.get("kills"):
-        victims = _facts(done).get("victims")
-        pids = set(victims) if isinstance(victims, list) else set()
-        runs = [r for r in history.executions if r.pid in pids and _cut_off_by(r, fired, done)]
-        until_s = done.mono_s
-    else:
-        runs, until_s = history.going_at(fired.mono_s), fired.mono_s
-    others = [(run.message, history.last_step(run, until_s)) for run in runs]
-    found = [(message, str(fired.data.get("step"))) for message in held]
-    found += [(message, last) for message, last in others if message not in held]
-    return [
-        {"task_id": message.task_id, "retries": message.retries, "step": last}
-        for message, last in found
-    ]
-
-
-def _cut_off_by(run: Execution, fired: Event, done: Event) -> bool:
-    """Whether a run in a victim's pid was cut off by this fault, and not earlier, when the
-    pid was another process."""
-    earliest_s = fired.mono_s - DEATHS_DATED_BACK_S
-    return run.cut_off_s is not None and earliest_s <= run.cut_off_s <= done.mono_s
 
 
 def _stranded(history: History) -> list[StrandedMessage]:

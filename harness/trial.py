@@ -95,7 +95,7 @@ def run_trial(
         lease = services.lease(plan.broker, plan.index)  # 1. lease a broker
         release.callback(lease.release)
         link = _link(plan, scenario, lease, services, release, folder)
-        settings = compose(plan, scenario, lease, services)
+        settings = compose(plan, scenario, lease, services, folder)
 
         def ended() -> str:
             how = services.died(plan.broker)
@@ -156,14 +156,23 @@ def judged(folder: Path) -> TrialRecord:
     )
 
 
-def compose(plan: Plan, scenario: Scenario, lease: Lease, services: Services) -> Settings:
-    """Profile, then the scenario's own settings, then what isolates the trial."""
+def compose(
+    plan: Plan, scenario: Scenario, lease: Lease, services: Services, folder: Path
+) -> Settings:
+    """Profile, then the scenario's own settings, then what isolates the trial.
+
+    ``{trial_dir}``, the trial's folder, is filled in where a setting is a text.
+    """
     hardened = services.hardened(plan.broker, scenario.task_duration_s)
     profile = [HARDENED, hardened] if plan.profile == "hardened" else []
     settings: dict[str, object] = {}
     for layer in (*profile, scenario.settings, lease.settings()):
         merge(settings, layer)
-    return settings
+    # Only this field: a setting may have braces of its own.
+    return {
+        name: value.replace("{trial_dir}", str(folder)) if isinstance(value, str) else value
+        for name, value in settings.items()
+    }
 
 
 def merge(settings: dict[str, object], layer: Settings) -> None:

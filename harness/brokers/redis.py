@@ -225,14 +225,14 @@ class Redis:
         return {"broker_transport_options": restored_after(math.ceil(3 * longest_task_s + 1))}
 
 
-def restored_after(visibility_timeout_s: float) -> dict[str, object]:
+def restored_after(visibility_timeout_s: float, every_s: float = 1) -> dict[str, object]:
     """``broker_transport_options`` with which what a dead worker held comes back soon: a restore
-    pass every second, which a kombu before 5.7 does not heed. And a worker that was killed in
-    the middle of one keeps the others from theirs for seconds, not for kombu's five minutes.
+    pass every so many seconds, which a kombu before 5.7 does not heed. And a worker that was killed
+    in the middle of one keeps the others from theirs for seconds, not for kombu's five minutes.
     """
     return {
         "visibility_timeout": visibility_timeout_s,
-        "unacked_restore_interval": 1,
+        "unacked_restore_interval": every_s,
         "unacked_restore_throttle": 1,
         "unacked_mutex_expire": _MUTEX_EXPIRES_SOON_S,
     }
