@@ -20,7 +20,7 @@ part() {
   results+=("$(printf '%-28s %-12s %4d s' "$name" "$status" "$took")")
 }
 
-part tests .venv/bin/python -m pytest tests -n "$jobs"
+part tests .venv/bin/python -m pytest tests -n "$jobs" --durations=30
 part "search by Hypothesis" env HYPOTHESIS_PROFILE=search \
   .venv/bin/python -m pytest tests/unit -n "$jobs" -k "reference or round_trips"
 part "scenarios, three times" bash -c \

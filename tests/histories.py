@@ -187,8 +187,9 @@ class Story:
         )
         return index
 
-    def fires(self, index: int = 0) -> Story:
-        return self.event("fault_fired", index=index, kind="", in_flight=[])
+    def fires(self, index: int = 0, at: str = "", step: str = "started") -> Story:
+        """At a step; the message that waits there is ``at``, if any does."""
+        return self.event("fault_fired", at, index=index, step=step, held=bool(at))
 
     def done(
         self,

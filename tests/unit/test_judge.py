@@ -482,3 +482,36 @@ def test_what_loops_is_named_where_it_is_stranded() -> None:
     verdict = story.broker_holds(story.unacked("a", back_in_s=4.0)).verdict(no_stranded_tasks())
     assert verdict.outcome is Outcome.BROKEN
     assert verdict.reasons[0].endswith(why)
+
+
+def test_the_message_that_waited_at_the_step_was_hit() -> None:
+    """Popped, and no body begun: no execution is cut off, and the fault has hit it all the same;
+    with it, the body that its worker ran meanwhile."""
+    story = Story()
+    story.planned()
+    story.publish("a").publish("b").received("b").started("b")
+    story.fires(at="a", step="taken").dies(pid=11).done(victims=[LEADER, 11]).ends()
+    (fault,) = story.judged().faults
+    assert [(hit["task_id"], hit["step"]) for hit in fault.hit] == [
+        ("a", "taken"),
+        ("b", "started"),
+    ]
+
+
+def test_what_waited_and_was_cut_off_is_hit_once() -> None:
+    """The one that came to the step is the one whose body died."""
+    story = Story()
+    story.planned()
+    story.publish("a").received("a").started("a")
+    story.fires(at="a", step="effect").dies(pid=11).done(victims=[11]).ends()
+    (fault,) = story.judged().faults
+    assert [(hit["task_id"], hit["step"]) for hit in fault.hit] == [("a", "effect")]
+
+
+def test_a_probe_that_could_not_watch_puts_the_trial_in_doubt() -> None:
+    """A hook that failed is no step that was not reached."""
+    story = Story().publish("a").runs("a")
+    story.event("probe_failed", role=WORKER, where="kombu.message", error="AttributeError()")
+    verdict = story.ends().verdict(no_lost_tasks())
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "could not watch kombu.message: AttributeError()" in verdict.reasons[0]
