@@ -26,8 +26,13 @@ class Bundle(Struct, frozen=True):
 
     plan: dict[str, object]
     settings: dict[str, object]
-    checks: Sequence[Check]
+    claims: Sequence[dict[str, object]]
+    """The checks, as they are stored."""
     history: History
+
+    def checks(self) -> list[Check]:
+        """Look the checks up. Raises UsageError for one that is not installed."""
+        return [checks.load(claim) for claim in self.claims]
 
 
 class _Stored(Struct, frozen=True):
@@ -80,12 +85,11 @@ def read(folder: Path) -> Bundle:
         text = (folder / "history.jsonl").read_bytes()
         whole = text[: text.rfind(b"\n") + 1]  # a torn last line was never an event
         events = [msgspec.json.decode(line, type=Event) for line in whole.splitlines()]
-        claims = [checks.load(check) for check in stored.checks]
     except (OSError, KeyError, UnicodeError, msgspec.MsgspecError) as error:
         raise UsageError(f"{folder} is not a whole trial: {error}") from error
     return Bundle(
         plan=stored.plan,
         settings=stored.settings,
-        checks=claims,
+        claims=stored.checks,
         history=History(events),
     )

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from harness import __version__
 from harness.model import HarnessError, Outcome, UsageError
-from harness.record import RunRecord
+from harness.record import RunRecord, TrialRecord
 
 PIPE_WIDTH = 110
 EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -131,17 +131,12 @@ def check(paths: tuple[Path, ...], **options: object) -> int:
 def judge(run: Path) -> int:
     """Judge a stored run again, from its histories alone; no broker is needed."""
     from harness.reporting import run_json
-    from harness.trial import judged
 
     stored = run_json.load(run)
     folder = run if run.is_dir() else run.parent
-    again = msgspec.structs.replace(
-        stored,
-        trials=[
-            msgspec.structs.replace(judged(folder / trial.bundle), tries=trial.tries)
-            for trial in stored.trials
-        ],
-    )
+    if not stored.trials:
+        raise UsageError(f"there is no trial in {folder}")
+    again = msgspec.structs.replace(stored, trials=[_again(folder, one) for one in stored.trials])
     _show(again, folder)
     for before, after in zip(stored.trials, again.trials, strict=True):
         if before.verdict is not after.verdict or before.counts != after.counts:
@@ -149,12 +144,38 @@ def judge(run: Path) -> int:
     return exit_status(again)
 
 
+def _again(folder: Path, trial: TrialRecord) -> TrialRecord:
+    """Judge a trial once more. A run folder may come from anybody: nothing outside of it is read,
+    and whatever is wrong with it is one line. Raises UsageError."""
+    from harness.trial import judged
+
+    try:
+        return msgspec.structs.replace(judged(_inside(folder, trial.bundle)), tries=trial.tries)
+    except HarnessError:
+        raise
+    except Exception as error:  # it can be wrong in any way there is
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{folder}: the trial {trial.id!r} cannot be judged: {why}") from error
+
+
+def _inside(folder: Path, bundle: str) -> Path:
+    """The folder of a trial. Raises UsageError for one that leads elsewhere."""
+    at = folder / bundle
+    if not at.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{folder}: {bundle!r} leads out of it")
+    for file in (at / "trial.json", at / "history.jsonl"):
+        if file.is_symlink() or not file.is_file():
+            raise UsageError(f"{at} is not a whole trial: its {file.name} is not a file")
+    return at
+
+
 def exit_status(record: RunRecord) -> int:
-    """0 when every trial came out as expected, 1 for a wrong verdict, 2 for only unknowns."""
+    """0 when every trial came out as expected, 1 for a wrong verdict, 2 for only unknowns; of a
+    run that was cut short, never 0."""
     failed = [trial for trial in record.trials if not trial.passed]
     if record.failed or any(trial.verdict is not Outcome.UNKNOWN for trial in failed):
         return EXIT_BROKEN
-    return EXIT_UNKNOWN if failed or record.errors else 0
+    return EXIT_UNKNOWN if failed or record.errors or not record.complete else 0
 
 
 def _interrupted() -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +35,7 @@ from harness.model import (
     StartError,
     UsageError,
 )
-from harness.protocols import Lease, Link, Process, Runtime
+from harness.protocols import Check, Lease, Link, Process, Runtime
 from harness.record import TrialRecord
 from harness.scenario import Scenario
 from harness.stage import Stage
@@ -125,13 +125,14 @@ def run_trial(
             stage.note("trial_error", why=ended())
         stage.stop()
         bundle.write(folder, plan, scenario, settings, stage.live_settings, stage.history())
-    return judged(folder)  # 9. judge
+    return judged(folder, scenario.checks)  # 9. judge
 
 
-def judged(folder: Path) -> TrialRecord:
-    """The record of a trial from what is stored in its folder, and nothing else."""
+def judged(folder: Path, claims: Sequence[Check] | None = None) -> TrialRecord:
+    """The record of a trial from what is stored in its folder, and nothing else; ``claims`` are
+    its checks, where they need not be looked up."""
     stored = bundle.read(folder)
-    found: Judgement = judge(stored.history, stored.checks)
+    found: Judgement = judge(stored.history, claims if claims is not None else stored.checks())
     try:
         plan = msgspec.convert(stored.plan, Plan)
     except msgspec.ValidationError as error:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from harness import bundle
+from harness.checks.no_lost_tasks import no_lost_tasks
 from harness.cli import exit_status, main
 from harness.model import Counts, Outcome
 from harness.record import SCHEMA, RunRecord, Timings, TrialRecord
+from harness.reporting import run_json
+from harness.scenario import Scenario
+from harness.trial import Plan, judged
+from tests.histories import Story
 
 HOLDS, BROKEN, UNKNOWN = Outcome.HOLDS, Outcome.BROKEN, Outcome.UNKNOWN
 
@@ -151,3 +159,76 @@ def test_judging_a_trial_without_its_plan(capsys: pytest.CaptureFixture[str]) ->
     told = line(capsys, "judge", "run")
     assert "calm-redis-0 is not a whole trial: " in told
     assert told.endswith("in its plan")
+
+
+def stored_run(folder: Path, **changes: object) -> Path:
+    """A run folder with one trial that holds, as ``check`` leaves it."""
+    trial = folder / "trials" / "calm-redis-0"
+    trial.mkdir(parents=True)
+    plan = Plan(
+        id=trial.name, name="calm", claim="", broker="redis", profile="own", seed=1, index=0
+    )
+    history = Story().publish("a").runs("a").ends().history()
+    bundle.write(trial, plan, Scenario(checks=[no_lost_tasks()]), {}, {}, history)
+    record = RunRecord(
+        schema=SCHEMA,
+        run_id=folder.name,
+        seed=1,
+        time_scale=1.0,
+        versions={},
+        trials=[judged(trial)],
+    )
+    run_json.write(msgspec.structs.replace(record, **changes), folder)
+    return folder
+
+
+def test_a_whole_run_that_holds_is_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Judged again, offline."""
+    with pytest.raises(SystemExit) as ended:
+        main(["judge", str(stored_run(tmp_path / "run"))])
+    assert ended.value.code == 0, capsys.readouterr().err
+
+
+def test_an_interrupted_run_is_never_zero(tmp_path: Path) -> None:
+    """What there was holds, and it is not all there was to be."""
+    with pytest.raises(SystemExit) as ended:
+        main(["judge", str(stored_run(tmp_path / "run", complete=False))])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("bundle_of", ["../elsewhere", "/etc", "trials/../../elsewhere"])
+def test_nothing_outside_a_run_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bundle_of: str
+) -> None:
+    """A record may come from anybody."""
+    stored_run(tmp_path / "elsewhere")
+    run = stored_run(tmp_path / "run")
+    (run / "run.json").write_text(
+        (run / "run.json").read_text().replace("trials/calm-redis-0", bundle_of)
+    )
+    assert "leads out of it" in line(capsys, "judge", str(run))
+
+
+def test_a_link_is_not_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor is a pipe read, for ever."""
+    run = stored_run(tmp_path / "run")
+    history = run / "trials" / "calm-redis-0" / "history.jsonl"
+    history.rename(tmp_path / "history.jsonl")
+    history.symlink_to(tmp_path / "history.jsonl")
+    assert "history.jsonl is not a file" in line(capsys, "judge", str(run))
+    history.unlink()
+    os.mkfifo(history)
+    assert "history.jsonl is not a file" in line(capsys, "judge", str(run))
+
+
+@pytest.mark.parametrize("lacking", ["view", "why", "index"])
+def test_a_damaged_history_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lacking: str
+) -> None:
+    """Of an event that lacks what it tells; never a traceback, whose status reads as broken."""
+    run = stored_run(tmp_path / "run")
+    kind = {"view": "broker_final", "why": "trial_error", "index": "fault_planned"}[lacking]
+    event = {"kind": kind, "at_s": 1e9, "mono_s": 1e6, "pid": 1, "role": "harness"}
+    with (run / "trials" / "calm-redis-0" / "history.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    assert f"cannot be judged: KeyError: '{lacking}'" in line(capsys, "judge", str(run))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import pytest
+from msgspec import Struct
 
 from harness import checks
 from harness.checks.duplicate_executions_at_most import duplicate_executions_at_most
@@ -11,7 +14,8 @@ from harness.checks.no_lost_tasks import no_lost_tasks
 from harness.checks.no_stranded_tasks import no_stranded_tasks
 from harness.checks.no_unexpected_tasks import no_unexpected_tasks
 from harness.checks.recovers_within import recovers_within
-from harness.model import MessageId, Outcome, UsageError
+from harness.history import History
+from harness.model import MessageId, Outcome, UsageError, Verdict
 from harness.protocols import Check
 from harness.telling import tell, tell_some
 from tests.histories import Story
@@ -52,12 +56,45 @@ def test_a_check_survives_being_stored(check: Check) -> None:
     assert str(loaded) == str(check)
 
 
-@pytest.mark.parametrize("name", ["harness.checks.gone:Gone", "harness.checks.no_lost_tasks:Gone"])
-def test_a_check_that_cannot_be_loaded_is_named(name: str) -> None:
-    """One sentence that says which check, and what to do."""
-    with pytest.raises(UsageError, match="Gone") as caught:
+@pytest.mark.parametrize("name", ["os:system", ".x:y", "", "no_such_check", "tests.evil:Evil"])
+def test_nothing_of_a_stranger_is_imported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run folder may come from anybody: what it names is looked up, and never imported."""
+    monkeypatch.setattr("harness.checks.import_module", lambda at: pytest.fail(f"imported {at}"))
+    with pytest.raises(UsageError) as caught:
         checks.load({"check": name, "params": {}})
     assert caught.value.mend
+
+
+def test_a_check_of_ones_own_is_found_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under the entry points of a distribution; one in a test file is judged there, and stored
+    with a name that nobody looks up."""
+    mine = Mine(limit=3)
+    assert checks.dump(mine) == {"check": f"{__name__}:Mine", "params": {"limit": 3}}
+    with pytest.raises(UsageError, match="not one that is installed"):
+        checks.load(checks.dump(mine))
+    point = EntryPoint("mine", f"{__name__}:Mine", checks.ENTRY_POINTS)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: Mine)
+    monkeypatch.setattr(
+        "harness.checks.entry_points",
+        lambda **which: [point] if which.get("name", "mine") == "mine" else [],
+    )
+    assert checks.dump(mine) == {"check": "mine", "params": {"limit": 3}}
+    assert checks.load(checks.dump(mine)) == mine
+
+
+class Mine(Struct, frozen=True):
+    """Somebody's own check."""
+
+    limit: int
+
+    def judge(self, history: History) -> Verdict:
+        del history
+        return Verdict(HOLDS)
+
+    def __str__(self) -> str:
+        return "mine"
 
 
 # -- lost --------------------------------------------------------------------------------
