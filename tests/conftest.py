@@ -7,6 +7,8 @@ import signal
 
 from hypothesis import settings
 
+from tests.searching import PROFILE
+
 # A shell leaves SIGINT and SIGQUIT ignored in what it starts in the background, and what is
 # ignored stays so in every child. A handler does not: children begin with the default.
 for _signum, _handler in (
@@ -17,8 +19,7 @@ for _signum, _handler in (
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, _handler)
 
-# The same examples each time: CI is red for what a commit did, not for what chance found. New
-# ones are looked for by `make full`, which sets HYPOTHESIS_PROFILE=search.
+# The same examples each time: CI is red for what a commit did, not for what chance found.
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
-settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile(PROFILE)

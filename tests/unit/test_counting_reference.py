@@ -14,6 +14,7 @@ from harness.history import History
 from harness.model import Event, Held
 from tests.histories import LEADER, MAIN, Story
 from tests.reference import reference
+from tests.searching import examples
 
 MESSAGES = (("a", 0), ("a", 1), ("b", 0))
 WORKERS = ("worker-1", "worker-2")
@@ -156,7 +157,7 @@ def told(story: tuple[list[Deed], Ending, float | None]) -> list[Event]:
     return teller.story.events
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=examples(400))
 @given(stories)
 def test_both_count_the_same(story: tuple[list[Deed], Ending, float | None]) -> None:
     """Two implementations that share nothing agree on every count."""
@@ -164,7 +165,7 @@ def test_both_count_the_same(story: tuple[list[Deed], Ending, float | None]) -> 
     assert msgspec.structs.asdict(count(History(events))) == reference(events)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(stories, st.randoms(use_true_random=False))
 def test_the_order_of_the_lines_changes_no_count(
     story: tuple[list[Deed], Ending, float | None], random: Random
@@ -178,7 +179,7 @@ def test_the_order_of_the_lines_changes_no_count(
         assert count(History(shuffled)) == count(History(version))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(stories, st.floats(-1e9, 1e9))
 def test_the_wall_clock_changes_no_count(
     story: tuple[list[Deed], Ending, float | None], shift_s: float
@@ -189,7 +190,7 @@ def test_the_wall_clock_changes_no_count(
     assert count(History(shifted)) == count(History(events))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(stories, st.sampled_from(MESSAGES), st.sampled_from(["cut off", "ended"]))
 def test_one_more_run_never_takes_a_duplicate_away(
     story: tuple[list[Deed], Ending, float | None], message: tuple[str, int], how: str
@@ -212,7 +213,7 @@ def test_one_more_run_never_takes_a_duplicate_away(
     assert after.lost <= before.lost
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(stories)
 def test_every_message_has_at_most_one_fate(
     story: tuple[list[Deed], Ending, float | None],

@@ -28,6 +28,7 @@ from harness.record import (
     Try,
 )
 from harness.reporting import html, junit, run_json, summary, table, write_all
+from tests.searching import examples
 
 BROKERS = ("redis", "rabbitmq", "sqs")
 PROFILES = ("default", "hardened")
@@ -314,7 +315,7 @@ _records = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(_records)
 def test_any_record_round_trips_and_renders(record: RunRecord) -> None:
     """No text, number or object of a record is changed by run.json, or breaks a renderer."""
