@@ -67,6 +67,8 @@ def write(
             "replace_workers": scenario.replace_workers,
             "late_after_s": scenario.late_after_s,
             "patience_s": scenario.patience_s,
+            "bound_s": scenario.bound_s,
+            "attempts_max": scenario.attempts_max,
         },
         settings=dict(settings),
         live_settings=dict(live),

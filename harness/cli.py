@@ -18,7 +18,7 @@ from rich.console import Console
 
 from harness import __version__
 from harness.model import HarnessError, Outcome, UsageError
-from harness.record import RunRecord, TrialRecord
+from harness.record import UNKNOWN_TRIES, RunRecord, TrialRecord
 
 PIPE_WIDTH = 110
 EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -59,7 +59,7 @@ def trial_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option(
             "--unknown-tries",
             type=click.IntRange(0),
-            default=2,
+            default=UNKNOWN_TRIES,
             show_default=True,
             metavar="N",
             help="run a trial that came to no conclusion again, up to N times",

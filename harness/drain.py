@@ -177,10 +177,10 @@ def _unfinished(history: History) -> list[MessageId]:
 def _quiet_needed_s(drain: Drain, view: BrokerView, left: Iterable[MessageId]) -> float:
     """How long every look must have been the same, and nothing have happened. What nobody has
     settled for good, and nobody is seen to hold, may be on its way to a worker that lives."""
-    seen = {MessageId(one.task_id, one.retries) for one in view.held}
-    given_out = _given_out(drain.history)
     if not drain.live:
         return QUIET_S
+    seen = {MessageId(one.task_id, one.retries) for one in view.held}
+    given_out = _given_out(drain.history)
     settled = {event.message for event in drain.history.of("acked", "rejected")} - given_out
     if given_out - seen or set(left) - seen - settled:
         return TRANSIT_S

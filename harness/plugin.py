@@ -33,7 +33,7 @@ from harness.hall import Address, Hall, HallServices, join, serve
 from harness.model import HarnessError, MissingPartError, Outcome, StartError, UsageError
 from harness.naming import known
 from harness.progress import Progress
-from harness.record import SCHEMA, RunRecord, TrialRecord, Try
+from harness.record import SCHEMA, UNKNOWN_TRIES, RunRecord, TrialRecord, Try
 from harness.runtimes.local import die_with_parent
 from harness.scenario import Scenario
 from harness.trial import PROFILES, Plan, run_trial
@@ -44,7 +44,6 @@ RECORD, NOT_RUN = "ackproof_record", "ackproof_not_run"
 """Keys of the user properties in which a test's report carries what came of its trials."""
 
 
-UNKNOWN_TRIES = 2
 TEMP = "tmp"
 """Below the run folder: where pytest puts ``tmp_path``, when the command line runs it."""
 

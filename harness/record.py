@@ -50,6 +50,10 @@ class StrandedMessage(Struct, frozen=True):
     why: str = ""
 
 
+UNKNOWN_TRIES = 2
+"""How often a trial that came to no conclusion is run again, where nobody says."""
+
+
 class Try(Struct, frozen=True):
     """A try of a trial that came to no conclusion, after which it was run again."""
 

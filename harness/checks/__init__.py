@@ -42,7 +42,7 @@ def load(stored: dict[str, object]) -> Check:
     module, _, cls = told.partition(":")
     # As 0.1.0 wrote them: harness.checks.NAME:Class.
     name = module.removeprefix(f"{__name__}.") if cls else told
-    if cls and name not in names():
+    if cls and (name not in names() or _kind(name).__name__ != cls):
         raise UsageError(
             f"the check {told!r} is not one that is installed",
             f"A check of your own can be, under the entry points {ENTRY_POINTS!r}.",

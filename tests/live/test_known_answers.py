@@ -1,6 +1,5 @@
-"""Published incidents whose outcome is known, run for real: a verdict that differs is a bug
-of ours or news. The ids are those of the project's list of incidents (K: any broker, Q:
-RabbitMQ, S: SQS).
+"""Known answers that are no scenarios: what a result backend says, what never ends, two workers.
+The published incidents are under ``scenarios/incidents/``; the ids are those of their list.
 """
 
 import json
@@ -17,9 +16,11 @@ from harness.plugin import Result, RunTrial
 from harness.record import TrialRecord
 from harness.scenario import Scenario
 
-MID_TASK = step("effect", nth=1)
-ACKS_LATE: dict[str, object] = {"task_acks_late": True, "worker_prefetch_multiplier": 1}
-REJECT: dict[str, object] = {**ACKS_LATE, "task_reject_on_worker_lost": True}
+REJECT: Settings = {
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "worker_prefetch_multiplier": 1,
+}
 
 
 def every_broker(test: Callable[..., None]) -> Callable[..., None]:
@@ -40,26 +41,18 @@ def concluded(result: Result, wanted: Outcome) -> TrialRecord:
     return record
 
 
-def visible_again_after(timeout_s: int) -> dict[str, object]:
-    return {"broker_transport_options": {"visibility_timeout": timeout_s}}
-
-
-def killing(target: str, settings: Settings, *, tasks: int = 4) -> Scenario:
-    return Scenario(
-        tasks=tasks,
-        task_duration_s=1.0,
-        concurrency=1,
-        settings=settings,
-        faults=[sigkill(target, when=MID_TASK)],
-        checks=[no_lost_tasks(), no_stranded_tasks()],
-    )
-
-
 @every_broker
 def test_k7_acks_early_main_killed_is_lost_and_stays_started(run: RunTrial, tmp_path: Path) -> None:
     """K7: lost, and the result says STARTED for ever."""
     results = {"result_backend": f"file://{tmp_path}", "task_track_started": True}
-    scenario = killing("main", results, tasks=1)
+    scenario = Scenario(
+        tasks=1,
+        task_duration_s=1.0,
+        concurrency=1,
+        settings=results,
+        faults=[sigkill("main", when=step("effect"))],
+        checks=[no_lost_tasks(), no_stranded_tasks()],
+    )
     counts = concluded(run(scenario), Outcome.BROKEN).counts
     assert (counts.lost, counts.stranded, counts.completed) == (1, 0, 0)
     (result,) = tmp_path.glob("celery-task-meta-*")

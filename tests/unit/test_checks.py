@@ -65,6 +65,14 @@ def test_nothing_of_a_stranger_is_imported(name: str, monkeypatch: pytest.Monkey
     assert caught.value.mend
 
 
+@pytest.mark.parametrize("name", ["harness.checks.gone:Gone", "harness.checks.no_lost_tasks:Gone"])
+def test_a_check_that_cannot_be_loaded_is_named(name: str) -> None:
+    """One sentence that says which check, and what to do."""
+    with pytest.raises(UsageError, match="Gone") as caught:
+        checks.load({"check": name, "params": {}})
+    assert caught.value.mend
+
+
 def test_a_check_of_ones_own_is_found_where_it_is_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -20,10 +20,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from ackproof_probe import marking
 from ackproof_probe.missing import there
 from ackproof_probe.record import record
-
-MARKER = "ackproof.marker"
 
 _folder = os.environ.get("ACKPROOF_STEPS", "")
 _armed_file = os.path.join(_folder, "armed.json")
@@ -42,7 +41,7 @@ def reach(
     worker_pid: int | None = None,
 ) -> None:
     """A message came to ``step`` in this process. Raises what the harness asked for, if so."""
-    if not _folder or task == MARKER or not task_id:
+    if not _folder or task == marking.TASK or not task_id:
         return
     try:
         error = _reached(step, task_id, retries, task, worker_pid)
