@@ -6,7 +6,7 @@ Pure: built from events alone, so the same stored events give the same answers, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from msgspec import Struct
@@ -19,6 +19,8 @@ STEPS = (
     "started",
     "effect_begin",
     "effect",
+    "returned",
+    "retry_published",
     "finished",
     "retried",
     "failed",
@@ -26,6 +28,9 @@ STEPS = (
     "rejected",
 )
 """Event kinds that are steps of a message's life, in their order, as ``last_step`` reports them."""
+BODY_ENDED = ("returned", "retry_published")
+"""Events that prove a body to have done its part, even if its process dies before ``finished``:
+it returned, or asked for another try, which is on its way."""
 NO_STATE = "None"
 """The state with which Celery reports a task that ended neither well nor badly."""
 _RANK = {kind: rank for rank, kind in enumerate(("publish_invoke", *STEPS))}
@@ -44,6 +49,9 @@ class Execution(Struct, frozen=True):
     cut_off_s: float | None
     """When it was broken off: its process died under it, or was told to exit in the middle
     of it. None: it ended, or it was still going at the end."""
+    begun: bool = True
+    """False: a fault held its process before the first line of the body, and there it died, or
+    raised an exception. No line of the body ran."""
 
     @property
     def open(self) -> bool:
@@ -136,7 +144,7 @@ class History:
             if event.kind == "started":
                 starts.append(event)
             else:
-                found.append(_ended(self._start_of(event, starts), event))
+                found.append(self._ended(self._start_of(event, starts), event))
         found += [self._unended(start) for starts in going.values() for start in starts]
         return tuple(sorted(found, key=lambda run: (run.started_s, run.role, run.pid, run.message)))
 
@@ -155,8 +163,47 @@ class History:
                 return start
         return starts.pop() if starts else finish
 
+    def _ended(self, start: Event, finish: Event) -> Execution:
+        """A body that ended: returned, raised, retried. One torn off by ``SystemExit`` (how a pool
+        child obeys SIGTERM) comes by here too, with no state: it did not end, unless it had done
+        its part by then."""
+        if finish.data.get("state") != NO_STATE:
+            return _execution(start, finish.mono_s)
+        return self._broken_off(start, finish.mono_s)
+
     def _unended(self, start: Event) -> Execution:
-        return _execution(start, None, self._death_after(start))
+        """Its process died, or works at it still. It may have died just after the body's end."""
+        died_s = self._death_after(start)
+        return _execution(start, None) if died_s is None else self._broken_off(start, died_s)
+
+    def _broken_off(self, start: Event, at_s: float) -> Execution:
+        done_s = self._body_ended_s(start)
+        if done_s is not None:
+            return _execution(start, done_s)
+        return _execution(start, None, at_s, begun=not self._never_began(start))
+
+    def _body_ended_s(self, start: Event) -> float | None:
+        """When the process of ``start`` noted that this run's body had done its part."""
+        return next((e.mono_s for e in self._after(start) if e.kind in BODY_ENDED), None)
+
+    def _never_began(self, start: Event) -> bool:
+        """Whether the process of ``start`` was seen to wait at the failpoint that follows
+        ``task_prerun``, and came no further: it never went on, or raised what it was told to."""
+        stopped = False
+        for event in self._after(start):
+            if event.data.get("step") == "started":
+                held = event.kind == "step_reached" and bool(event.data.get("holds"))
+                stopped = held or event.data.get("how") == "raised"
+        return stopped
+
+    def _after(self, start: Event) -> Iterator[Event]:
+        """What the process of ``start`` noted of this run of its message, after its start."""
+        process = (start.role, start.pid)
+        mine = [e for e in self.life(start.message) if (e.role, e.pid) == process]
+        for event in mine[mine.index(start) + 1 :]:
+            if event.kind == "started":
+                return
+            yield event
 
     def _death_after(self, start: Event) -> float | None:
         """When the process of ``start`` died: its own death, or that of its worker's leader.
@@ -173,6 +220,13 @@ class History:
 
     @cached_property
     def executions_of(self) -> Mapping[MessageId, tuple[Execution, ...]]:
+        """Each message whose body began, and each time that it did."""
+        begun = {m: tuple(run for run in runs if run.begun) for m, runs in self.runs_of.items()}
+        return {message: runs for message, runs in begun.items() if runs}
+
+    @cached_property
+    def runs_of(self) -> Mapping[MessageId, tuple[Execution, ...]]:
+        """Each message that a process set about running, and each time that one did."""
         found: defaultdict[MessageId, list[Execution]] = defaultdict(list)
         for execution in self.executions:
             found[execution.message].append(execution)
@@ -190,14 +244,13 @@ def _order(event: Event) -> tuple[float, int, str, int, str, int]:
     return event.mono_s, rank, event.role, event.pid, event.task_id, event.retries
 
 
-def _ended(start: Event, finish: Event) -> Execution:
-    """A body that ended: returned, raised, retried. One torn off by ``SystemExit`` (how a
-    pool child obeys SIGTERM) comes by here too, with no state: it did not end."""
-    torn_off = finish.data.get("state") == NO_STATE
-    return _execution(start, None, finish.mono_s) if torn_off else _execution(start, finish.mono_s)
-
-
-def _execution(start: Event, finished_s: float | None, cut_off_s: float | None = None) -> Execution:
+def _execution(
+    start: Event,
+    finished_s: float | None,
+    cut_off_s: float | None = None,
+    *,
+    begun: bool = True,
+) -> Execution:
     return Execution(
         message=start.message,
         task=start.task,
@@ -206,4 +259,5 @@ def _execution(start: Event, finished_s: float | None, cut_off_s: float | None =
         started_s=start.mono_s,
         finished_s=finished_s,
         cut_off_s=cut_off_s,
+        begun=begun,
     )

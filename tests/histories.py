@@ -145,6 +145,25 @@ class Story:
     def failed(self, task_id: str, worker: str = WORKER, exception: str = "ValueError") -> Story:
         return self.event("failed", task_id, role=worker, by=MAIN, exception=exception)
 
+    def note(
+        self, kind: str, task_id: str, worker: str = WORKER, *, pid: int = CHILD, **data: object
+    ) -> Story:
+        """Any other event of a process that runs bodies."""
+        self.event(kind, task_id, role=worker, by=pid)
+        self.events[-1].data.update(data)
+        return self
+
+    def waits(
+        self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, step: str = "started"
+    ) -> Story:
+        """A fault holds the process that has come to the step."""
+        return self.note("step_reached", task_id, worker, pid=pid, step=step, index=0, holds=True)
+
+    def goes_on(
+        self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, how: str = "released"
+    ) -> Story:
+        return self.note("step_left", task_id, worker, pid=pid, step="started", index=0, how=how)
+
     def runs(
         self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, retries: int = 0
     ) -> Story:
