@@ -97,13 +97,15 @@ def _held(view: BrokerView) -> tuple[object, ...]:
 
 
 def busy(drain: Drain) -> bool:
-    """Whether a worker has something in its hands that it will run, or is coming up."""
+    """Whether a worker has something in its hands that it will run or give back, or is coming
+    up."""
     history = drain.history
     return bool(
         history.going_at(drain.now_s)
         or _reserved(history, drain.live)
         or _unnoticed(history, drain.live)
         or _coming_up(history, drain.live)
+        or _going_down(history, drain.live)
     )
 
 
@@ -130,7 +132,7 @@ def _looping(drain: Drain) -> Settled | None:
     """Progress for ever is none: a message that is given out each time anew, or a trial whose
     time is over. What loops is named."""
     left = set(_unfinished(drain.history))
-    for message, runs in drain.history.executions_of.items():
+    for message, runs in drain.history.runs_of.items():
         if len(runs) >= drain.attempts_max and left <= {message}:
             told = f"{message.task_id} ({runs[0].task}) was started {len(runs)} times"
             told += " and never came to its end" if message in left else ""
@@ -280,3 +282,9 @@ def _coming_up(history: History, live: frozenset[str]) -> bool:
     for event in history.of("connected", "connection_lost"):
         last[event.role] = event.kind
     return any(role not in ready or last.get(role) == "connection_lost" for role in live)
+
+
+def _going_down(history: History, live: frozenset[str]) -> bool:
+    """A worker that has begun to end, and has not: what it holds it gives back at the very end of
+    it (``Channel.close`` of kombu's virtual transports), a second later and more."""
+    return any(event.role in live for event in history.of("worker_stopping"))

@@ -543,3 +543,16 @@ def test_markers_are_nobodys_business() -> None:
     now = drain(story.event("received", "m", role=WORKER, task=MARKER_TASK), WORKER, after_s=0)
     assert not busy(now)
     assert why(now, NOTHING).startswith("every message is completed")
+
+
+def test_a_worker_that_is_ending_may_give_back_what_it_holds() -> None:
+    """An exception in its main loop ends a worker a second later, and only at the very end of that
+    its connection closes, which gives back what it had fetched (Redis: it was noted, and not yet
+    received). Until it is gone, nothing is stranded; and if it never goes, the drain gives up."""
+    story = Story().publish("a").event("worker_stopping", role=WORKER, how="stop")
+    assert busy(drain(story, WORKER))
+    assert gave_up(drain(story, WORKER, no_progress_s=46)) is not None
+    gone = drain(story.dies().event("worker_ready", role=OTHER), OTHER)
+    assert not busy(gone)
+    back = unacked("a", gone, 3600)
+    assert why(gone, view(back)).startswith("the other 1 messages come back in 3600 s")

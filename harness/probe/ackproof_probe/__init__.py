@@ -31,6 +31,7 @@ def install() -> None:
         ("celery.signals", working.connect),
         ("kombu.message", working.watch_acknowledgements),
         ("celery.worker.consumer.consumer", working.watch_connection),
+        ("celery.worker.worker", working.watch_stopping),
         ("celery.signals", steps.watch_received),
         ("celery.app.trace", steps.watch_trace),
         ("celery.app.task", steps.watch_retry),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from celery import Task
     from celery.worker.consumer import Consumer
     from celery.worker.request import Context, Request
+    from celery.worker.worker import WorkController
     from kombu.message import Message
 
 
@@ -177,3 +178,21 @@ def watch_connection(module: ModuleType) -> None:
 
     module.Consumer.connect = connect_watched
     module.Consumer.on_connection_error_after_connected = lost_watched
+
+
+def watch_stopping(worker: ModuleType) -> None:
+    """Hook on ``celery.worker.worker``: a worker begins to end, for whatever reason. What it holds
+    it gives back only when its connection closes, which may be a second later."""
+    for method in ("stop", "terminate"):
+        _watch_stopping(worker.WorkController, method)
+
+
+def _watch_stopping(cls: type[WorkController], method: str) -> None:
+    end = getattr(cls, method)
+
+    @wraps(end)
+    def watched(self: WorkController, *args: object, **kwargs: object) -> object:
+        record("worker_stopping", how=method)
+        return end(self, *args, **kwargs)
+
+    setattr(cls, method, watched)
