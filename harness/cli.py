@@ -21,6 +21,7 @@ from harness.model import HarnessError, Outcome, UsageError
 from harness.record import UNKNOWN_TRIES, RunRecord, TrialRecord
 
 PIPE_WIDTH = 110
+STUDIES = "studies"
 EXIT_BROKEN, EXIT_UNKNOWN, EXIT_CANNOT, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
@@ -104,9 +105,6 @@ def steps(*, broker: str, pool: str, python: str, as_json: bool) -> int:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 def study(paths: tuple[Path, ...], **options: object) -> int:
     """Measure: every scenario on every broker with every profile asked for."""
-    from harness.trial import PROFILES
-
-    options["profiles"] = options["profiles"] or PROFILES
     # The incidents are claims, each about the settings that it names: there is nothing to compare.
     every = () if options["scenarios"] else tuple(sorted(_scenarios().glob("test_*.py")))
     measured = paths or every or (_scenarios(),)
@@ -124,6 +122,23 @@ def check(paths: tuple[Path, ...], **options: object) -> int:
     """Judge: run scenario files as claims. Fails on the first broken one, and on unknown."""
     record = _run_trials(paths or (_scenarios(),), measure=False, **options)  # type: ignore[arg-type]
     return exit_status(record) if record.complete else _interrupted()
+
+
+@main.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def diff(first: Path, second: Path) -> int:
+    """Lay the crash tables of two runs side by side; fails where they differ beyond chance."""
+    from harness.reporting import crash_table, run_json
+
+    lines, differ = crash_table.differences(run_json.load(first), run_json.load(second))
+    if not lines:
+        raise UsageError(
+            "these runs have no crash table both", "Make one: study --scenario crash_table."
+        )
+    for line in lines:
+        click.echo(line)
+    return EXIT_BROKEN if differ else 0
 
 
 @main.command()
@@ -202,7 +217,7 @@ def _run_trials(
 
     asked = plugin.Asked(measure=measure, **options)  # type: ignore[arg-type]
     plugin.check_names(asked.brokers, asked.profiles)
-    files = [file for path in paths for file in _files(path)]
+    files = [file for path in paths for file in _files(path, studies=bool(scenarios))]
     chosen = _narrowed(files, scenarios)
     _writable(Path(asked.out))
     chosen = [file for file in chosen if not (measure and file.stem == "test_canary")]
@@ -211,9 +226,12 @@ def _run_trials(
     return record
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, *, studies: bool) -> list[Path]:
+    """Those of a folder, the simplest first. What is in its ``studies/`` takes minutes and claims
+    nothing: it is run by name."""
     if path.is_dir():
-        return sorted(path.rglob("test_*.py"), key=lambda file: (len(file.parts), file))
+        found = sorted(path.rglob("test_*.py"), key=lambda file: (len(file.parts), file))
+        return [one for one in found if studies or STUDIES not in one.relative_to(path).parts]
     if path.is_file():
         return [path]
     raise UsageError(f"no such scenario file or folder: {path}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from harness.history import Execution, History
-from harness.model import BrokerView, Counts, Held, MessageId
+from harness.model import BrokerView, Counts, Fate, Held, MessageId
 from harness.record import Timings
 
 
@@ -218,6 +218,27 @@ def unexpected(history: History) -> list[MessageId]:
     return [message for message in history.executions_of if message not in known]
 
 
+def fates(history: History) -> dict[MessageId, Fate]:
+    """What became of each message in the end. A message is in exactly one of these."""
+    done, twice = completed(history), set(duplicates(history))
+    waiting, nowhere = stranded(history), set(lost(history))
+    pending = redelivery_pending(history)
+    proved = not gaps(history) and not cut_short(history)
+
+    def fate(message: MessageId) -> Fate:
+        if message in done and message in twice:
+            return Fate.DUPLICATE
+        if not proved:
+            return Fate.UNKNOWN
+        if message in done:
+            return Fate.PENDING if message in pending else Fate.ONCE
+        if message in waiting:
+            return Fate.STRANDED
+        return Fate.LOST if message in nowhere else Fate.UNKNOWN
+
+    return {message: fate(message) for message in attempted(history)}
+
+
 def count(history: History) -> Counts:
     """All counts of the contract."""
     known = attempted(history)
@@ -313,9 +334,9 @@ def _by_redelivery(history: History, run: Execution) -> bool:
     received = [e for e in history.life(run.message) if e.kind == "received"]
     mine = [e for e in received if e.role == run.role and e.mono_s <= run.started_s]
     fresh = [event for event in mine if event.mono_s >= began_s] or mine[-1:]
-    nth = [one for one in history.executions_of[run.message] if one.role == run.role].index(run)
+    nth = [one for one in history.runs_of[run.message] if one.role == run.role].index(run)
     if nth >= len(fresh):  # its receipt was not written: only an earlier run shows it
-        return history.executions_of[run.message][0] is not run
+        return history.runs_of[run.message][0] is not run
     return fresh[nth] is not received[0] or bool(fresh[nth].data.get("redelivered"))
 
 
@@ -336,7 +357,7 @@ def _last_break_s(history: History, run: Execution) -> float:
 def _work(history: History) -> tuple[float, float]:
     """Seconds inside executions: useful is the first of each message that ended."""
     useful = wasted = 0.0
-    for message, runs in history.executions_of.items():
+    for message, runs in history.runs_of.items():
         ended = any(run.finished_s is not None for run in runs)
         first = _first_completion(history, message) if ended else None
         for run in runs:

@@ -14,6 +14,11 @@ from pathlib import Path
 
 from harness.model import Trigger
 
+PACE = -1
+"""The failpoint at which the producer waits for its turn: no fault's."""
+MEETING = 1000
+"""Added to a fault's index: the failpoint at which the pool process waits for it too."""
+
 
 class Failpoints:
     """The armed failpoints of one trial, by the index of their fault."""
@@ -26,13 +31,36 @@ class Failpoints:
     def arm(self, index: int, when: Trigger, *, holds: bool, stills: bool = False) -> None:
         """From now on, count. With ``stills``, the pool process that has the message is stopped
         while main waits, so that a kill finds it where it was."""
-        if holds:
+        self._arm(index, when, holds=holds, stills=stills)
+
+    def meet(self, index: int, step: str, task_id: str) -> None:
+        """While the fault of this index is at work: hold whoever has its message at ``step``."""
+        self._arm(MEETING + index, Trigger(step), holds=True, task_id=task_id)
+
+    def pace(self, messages: int) -> None:
+        """Make the producer wait when it has published so many, until ``release(PACE)``."""
+        self._arm(PACE, Trigger("published", nth=messages), holds=True, role="producer")
+
+    def _arm(
+        self,
+        index: int,
+        when: Trigger,
+        *,
+        holds: bool,
+        stills: bool = False,
+        role: str = "",
+        task_id: str = "",
+    ) -> None:
+        if holds and not self._fifo(index).exists():
             os.mkfifo(self._fifo(index))
+        self._armed.pop(index, None)  # the last to be armed is the last to strike
         self._armed[index] = {
             "index": index,
             "step": when.step,
             "nth": when.nth,
             "task": when.task,
+            "role": role,
+            "task_id": task_id,
             "holds": holds,
             "stills": stills,
         }

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness import counting
 from harness.history import Execution, History
-from harness.model import Event
+from harness.model import Event, Fate
 from harness.record import FaultRecord
 
 DEATHS_DATED_BACK_S = 5.0
@@ -81,8 +82,14 @@ def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[dict[
     others = [(run.message, history.last_step(run, until_s)) for run in runs]
     found = [(message, str(fired.data.get("step"))) for message in held]
     found += [(message, last) for message, last in others if message not in held]
+    ends = counting.fates(history)
     return [
-        {"task_id": message.task_id, "retries": message.retries, "step": last}
+        {
+            "task_id": message.task_id,
+            "retries": message.retries,
+            "step": last,
+            "fate": ends.get(message, Fate.UNKNOWN).value,
+        }
         for message, last in found
     ]
 

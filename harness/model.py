@@ -56,6 +56,23 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Fate(StrEnum):
+    """What became of one message in the end; worst last, but for not knowing."""
+
+    ONCE = "once"
+    """Completed, and its body was never started again."""
+    DUPLICATE = "duplicate"
+    """Completed, and its body was started more than once."""
+    PENDING = "pending"
+    """Completed once, and the broker still holds it: it would be delivered again."""
+    STRANDED = "stranded"
+    """Not completed, and still held: it comes back later than the trial waited."""
+    LOST = "lost"
+    """Not completed, and nobody holds it."""
+    UNKNOWN = "unknown"
+    """Its publish came to no outcome, or the history has a gap."""
+
+
 class Verdict(Struct, frozen=True):
     """An outcome and why. ``reasons`` is empty only when the outcome is ``holds``."""
 

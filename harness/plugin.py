@@ -32,11 +32,12 @@ from harness import brokers, parts, reporting, workload
 from harness.hall import Address, Hall, HallServices, join, serve
 from harness.model import HarnessError, MissingPartError, Outcome, StartError, UsageError
 from harness.naming import known
+from harness.profiles import JUDGED, PROFILES, STUDIED
 from harness.progress import Progress
 from harness.record import SCHEMA, UNKNOWN_TRIES, RunRecord, TrialRecord, Try
 from harness.runtimes.local import die_with_parent
 from harness.scenario import Scenario
-from harness.trial import PROFILES, Plan, run_trial
+from harness.trial import Plan, run_trial
 
 HOLDER = "ackproof-run"
 """Name of the plugin object that knows the run: a Controller, or a TrialWorker."""
@@ -106,7 +107,8 @@ def chosen(config: pytest.Config) -> tuple[list[str], list[str]]:
     names = config.getoption("--broker") or brokers.names()
     for name in names:
         brokers.load(name)
-    profiles = config.getoption("--profile") or ["hardened"]
+    usual = STUDIED if config.getoption("--ackproof-measure") else JUDGED
+    profiles = config.getoption("--profile") or list(usual)
     for profile in profiles:
         known(profile, PROFILES, "profile")
     return names, profiles
@@ -128,8 +130,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for marker in metafunc.definition.iter_markers("ackproof"):
         if "brokers" in marker.kwargs:
             names = [name for name in names if name in marker.kwargs["brokers"]]
-        # A scenario that names its profiles is about them, whatever the run asks for.
-        profiles = marker.kwargs.get("profiles", profiles)
+        # A scenario that names its profiles is about them, whatever the run asks for; it can only
+        # be narrowed.
+        asked = metafunc.config.getoption("--profile") or ()
+        about = marker.kwargs.get("profiles", profiles)
+        profiles = [name for name in about if name in asked] or about
     pairs = [(name, profile) for name in names for profile in profiles]
     metafunc.parametrize("run", pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
 

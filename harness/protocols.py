@@ -144,6 +144,12 @@ class Stack(Protocol):
         """Let the process that waits at its step go on, or have it raise ``module:Class``.
         Idempotent; of no effect on one that is dead."""
 
+    def meet(self, at: Event, step: str) -> None:
+        """Let the pool process that has the message go on to ``step``, where it waits as well."""
+
+    def met(self, at: Event) -> bool:
+        """Whether it has come there."""
+
     def left(self, at: Event) -> str:
         """How the process that waited at its step went on: ``released``, ``raised``, or not
         (yet): empty."""

@@ -37,6 +37,12 @@ class Rate(Struct, frozen=True):
         """The 95 % interval; of no tries, everything is possible."""
         return _interval(self.times, self.tries)
 
+    def overlaps(self, other: Rate) -> bool:
+        """Whether one true rate could have given both."""
+        low, high = self.interval
+        other_low, other_high = other.interval
+        return low <= other_high and other_low <= high
+
     def __str__(self) -> str:
         if not self.tries:
             return "\N{EN DASH}"

@@ -23,7 +23,8 @@ class FaultRecord(Struct, frozen=True):
     landed: bool
     evidence: dict[str, object] = field(default_factory=dict)
     hit: list[dict[str, object]] = field(default_factory=list)
-    """Messages in flight when it fired: task_id, retries, and the last step each reached."""
+    """Messages in flight when it fired: task_id, retries, the last step each reached, and its
+    fate (``model.Fate``)."""
 
 
 class Timings(Struct, frozen=True):

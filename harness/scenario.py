@@ -28,6 +28,9 @@ class Scenario:
     options: dict[str, str] = field(default_factory=dict)
     """The workload's own options, such as ``variant``."""
     faults: Sequence[Fault] = ()
+    in_turn: bool = False
+    """Whether each fault has a message of its own: the next message is published when the end of
+    the last one is known, and only then is the next fault armed. So many trials are one."""
     checks: Sequence[Check] = ()
     replace_workers: bool = True
     """Whether a worker that ended is replaced, as an orchestrator would do."""
@@ -51,8 +54,10 @@ class Scenario:
 
     def ends_within_s(self, horizon_s: float) -> float:
         """The hard bound of a trial: several times what its tasks and faults take, on a busy
-        machine, and its patience twice, for the message that comes back with the last of it."""
+        machine, and its patience twice, for the message that comes back with the last of it; all
+        that for each turn, where there are turns."""
         if self.bound_s is not None:
             return self.bound_s
         waits_s = 2 * self.patience_s + min(horizon_s, self.patience_s)
-        return BOUND_SPARE_S + BOUND_TIMES * self.least_s + waits_s
+        turns = len(self.faults) if self.in_turn else 1
+        return turns * (BOUND_SPARE_S + waits_s) + BOUND_TIMES * self.least_s

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from math import inf
 from pathlib import Path
 
-from harness.failpoints import Failpoints
+from harness.failpoints import MEETING, PACE, Failpoints
 from harness.follower import Follower
 from harness.history import History
 from harness.model import Event, Evidence, HarnessError, Settings, StartError
@@ -81,6 +82,7 @@ class Stage:
         (folder / "logs").mkdir()
         self._follower = Follower(folder / "events")
         self._failpoints = Failpoints(folder / "steps")
+        self._turn = 0
         for index, fault in self._pending:
             self.note(
                 "fault_planned",
@@ -90,7 +92,10 @@ class Stage:
                 trigger=str(fault.when),
                 kills=fault.kills,
             )
-            self._failpoints.arm(index, fault.when, holds=fault.holds, stills=fault.stills)
+            if not scenario.in_turn:
+                self._arm(index)
+        if scenario.in_turn:
+            self._arm_turn()
 
     # -- what faults may touch ---------------------------------------------------------
 
@@ -109,6 +114,17 @@ class Stage:
 
     def release(self, at: Event, error: str = "") -> None:
         self._failpoints.release(_index(at), error)
+
+    def meet(self, at: Event, step: str) -> None:
+        self._failpoints.meet(_index(at), step, at.task_id)
+        child = self.child_pid(at)
+        if child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+
+    def met(self, at: Event) -> bool:
+        there = [_index(event) for event in self.history().of("step_reached")]
+        return MEETING + _index(at) in there
 
     def left(self, at: Event) -> str:
         how = [e.data.get("how") for e in self.history().of("step_left") if _index(e) == _index(at)]
@@ -269,6 +285,38 @@ class Stage:
         """Whether no fault is at work; one that waits for its trigger is not."""
         return not self._at_work
 
+    # -- turns ---------------------------------------------------------------------------
+
+    def paused(self) -> bool:
+        """Whether the producer has published this turn's message, and waits for the next turn."""
+        waits = [e for e in self.history().of("step_reached") if _index(e) == PACE]
+        return len(waits) > self._turn
+
+    def struck(self) -> bool:
+        """Whether this turn's fault has found its message."""
+        return self._turn not in [index for index, _ in self._pending]
+
+    def next_turn(self) -> None:
+        """Let the producer publish one message more, and the next fault strike it."""
+        self._failpoints.disarm(self._turn)
+        self._turn += 1
+        self._pending = [(index, fault) for index, fault in self._pending if index >= self._turn]
+        self._arm_turn()
+        self.progress_s = self.stirred_s = self.busy_s = time.monotonic()
+        self._failpoints.release(PACE)
+
+    def _arm_turn(self) -> None:
+        """With no fault left, the producer goes on as it likes."""
+        if self._turn < len(self.scenario.faults):
+            self._arm(self._turn)
+            self._failpoints.pace(self._turn + 1)
+        else:
+            self._failpoints.disarm(PACE)
+
+    def _arm(self, index: int) -> None:
+        fault = self.scenario.faults[index]
+        self._failpoints.arm(index, fault.when, holds=fault.holds, stills=fault.stills)
+
     def _look_at_server(self) -> None:
         if time.monotonic() < self._asked_server_s + SERVER_LOOK_S:
             return
@@ -306,7 +354,13 @@ class Stage:
 
     def _fire(self, event: Event) -> None:
         index = _index(event)
-        [fault] = [fault for planned, fault in self._pending if planned == index]
+        if not 0 <= index < MEETING:
+            return
+        fault = self.scenario.faults[index]
+        if (index, fault) not in self._pending:
+            self.note("trial_error", why=f"a message came to {fault.when} after its turn")
+            self._failpoints.release(index)
+            return
         self._pending.remove((index, fault))
         self.note(
             "fault_fired",
@@ -336,6 +390,8 @@ class Stage:
         self._at_work.remove(work)
         work.fault.heal(self)
         self._failpoints.disarm(work.index)
+        self._failpoints.disarm(MEETING + work.index)
+        self._failpoints.release(MEETING + work.index)
         if work.fault.holds:
             self._failpoints.release(work.index)
         killed_s = evidence.facts.get("killed_mono_s")
@@ -356,7 +412,8 @@ class Stage:
     def _replace_workers(self) -> None:
         for name in sorted(self._exited - self._replaced):
             self._replaced.add(name)
-            if len(self.workers) - self.scenario.workers >= SPARE_WORKERS:
+            spare = SPARE_WORKERS + len(self.scenario.faults)
+            if len(self.workers) - self.scenario.workers >= spare:
                 self.note("trial_error", why=f"{len(self.workers)} workers ended one after another")
                 self.replacing = False
                 return

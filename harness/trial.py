@@ -35,6 +35,7 @@ from harness.model import (
     StartError,
     UsageError,
 )
+from harness.profiles import PROFILES
 from harness.protocols import Check, Lease, Link, Process, Runtime
 from harness.record import TrialRecord
 from harness.scenario import Scenario
@@ -46,14 +47,6 @@ EFFECTS_TIMEOUT_S = 30.0
 VIEW_EVERY_S = 0.15
 LOG_LINES = 4
 LOG_LINE_LENGTH = 300
-
-HARDENED: Settings = {
-    "task_acks_late": True,
-    "task_reject_on_worker_lost": True,
-    "worker_prefetch_multiplier": 1,
-}
-"""The part of the ``hardened`` profile that is the same for every broker."""
-PROFILES = ("default", "hardened")
 
 
 class Plan(Struct, frozen=True):
@@ -164,10 +157,10 @@ def compose(
 
     ``{trial_dir}``, the trial's folder, is filled in where a setting is a text.
     """
-    hardened = services.hardened(plan.broker, scenario.task_duration_s)
-    profile = [HARDENED, hardened] if plan.profile == "hardened" else []
+    profile = PROFILES[plan.profile]
+    hardened = services.hardened(plan.broker, scenario.task_duration_s) if profile.hardened else {}
     settings: dict[str, object] = {}
-    for layer in (*profile, scenario.settings, lease.settings()):
+    for layer in (profile.settings, hardened, scenario.settings, lease.settings()):
         merge(settings, layer)
     # Only this field: a setting may have braces of its own.
     return {
@@ -252,14 +245,38 @@ def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
     """Publish, break, heal and drain overlap in time; this is the loop they share."""
     bound_s = stage.scenario.ends_within_s(horizon.seconds)
     stage.bound_s = time.monotonic() + bound_s
-    if not stage.tick_until(lambda: producer.poll() is not None, bound_s):
+    if stage.scenario.in_turn:
+        _take_turns(stage, producer, horizon)
+    if not stage.tick_until(lambda: producer.poll() is not None, _left_s(stage)):
         raise HarnessError(f"the producer did not end within {bound_s:.0f} s")
     ended = producer.poll()
     if ended is not None and ended.status != 0:
         stage.note("trial_error", why=f"the producer failed ({ended}): {last_lines(producer.log)}")
-    if not stage.tick_until(stage.faults_done, stage.bound_s - time.monotonic()):
+    if not stage.tick_until(stage.faults_done, _left_s(stage)):
         raise HarnessError(f"a fault was still at work after {bound_s:.0f} s")
     stage.busy_s = time.monotonic()  # idleness counts from here
+    settled = _settle(stage, horizon)
+    stage.note("drain_ended", why=settled.why, settled=settled.settled, loops=settled.loops)
+
+
+def _take_turns(stage: Stage, producer: Process, horizon: Horizon) -> None:
+    """A turn ends as a trial does: when the fate of every message so far is determined."""
+
+    def next_one() -> bool:
+        return stage.paused() or producer.poll() is not None
+
+    while stage.tick_until(next_one, _left_s(stage)) and stage.paused():
+        settled = _settle(stage, horizon)
+        # Its last step may come when the broker has nothing left to show.
+        if not stage.struck() and stage.tick_until(stage.struck, drain.TRANSIT_S):
+            settled = _settle(stage, horizon)
+        if not settled.settled:
+            raise HarnessError(f"a turn did not come to its end: {settled.why}")
+        stage.next_turn()
+
+
+def _settle(stage: Stage, horizon: Horizon) -> drain.Settled:
+    """Wait until waiting longer changes nothing, or the trial gives up."""
     looks = drain.Looks()
     settled: drain.Settled | None = None
     while settled is None:
@@ -272,7 +289,11 @@ def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
         now = _drain(stage, horizon)
         if not _busy(stage, horizon):
             settled = drain.decide(now, looks) or drain.gave_up(now, looks.view)
-    stage.note("drain_ended", why=settled.why, settled=settled.settled, loops=settled.loops)
+    return settled
+
+
+def _left_s(stage: Stage) -> float:
+    return stage.bound_s - time.monotonic()
 
 
 def _busy(stage: Stage, horizon: Horizon) -> bool:

@@ -4,8 +4,9 @@
                             │        └─ child
                             └─ ...               "main": main alone; "worker": all of it
 
-The process that came to the step waits there until the kill is done; and where it is main, so
-does the pool process that has the message, unless the kill is to wait for it (``until``). On
+The process that came to the step waits there until the kill is done; and where it is main, the
+pool process that has the message is stopped meanwhile, or comes to a step of its own (``until``)
+and waits there as well. On
 Linux the children of a killed main process die too (parent-death signal, set by billiard), so
 "main" and "worker" differ elsewhere, and for workers behind a shell.
 """
@@ -25,7 +26,7 @@ from harness.model import Event, Evidence, Trigger
 from harness.processes import alive, family, gone
 from harness.protocols import Firing, Stack
 
-REACHES_WITHIN_S = 30.0
+MEETS_WITHIN_S = 20.0
 
 
 class Sigkill(Struct, frozen=True):
@@ -34,19 +35,16 @@ class Sigkill(Struct, frozen=True):
     kind: ClassVar[str] = "sigkill"
     kills: ClassVar[bool] = True
     holds: ClassVar[bool] = True
+    stills: ClassVar[bool] = True
     needs_link: ClassVar[bool] = False
     lasts_s: ClassVar[float] = 0.0
     target: str
     when: Trigger
     until: str = ""
 
-    @property
-    def stills(self) -> bool:
-        return not self.until
-
     def fire(self, stack: Stack, at: Event) -> Firing:
-        if self.until and not (yield from _reached(stack, at, self.until)):
-            return Evidence(landed=False, why_not=f"its message did not come to {self.until}")
+        if self.until and not (yield from _met(stack, at, self.until)):
+            return Evidence(landed=False, why_not=f"its message was not met at {self.until}")
         role = stack.role(at)
         worker = stack.worker(role)
         child = stack.child_pid(at)
@@ -87,20 +85,18 @@ class Sigkill(Struct, frozen=True):
         """Nothing is left of it: a replacement worker is the scenario's affair."""
 
 
-def _reached(stack: Stack, at: Event, kind: str) -> Generator[float, None, bool]:
-    """Wait until the message has come to this, in whatever process."""
-    deadline_s = time.monotonic() + REACHES_WITHIN_S
-    while time.monotonic() < deadline_s:
-        if any(event.kind == kind for event in stack.history().life(at.message)):
-            return True
+def _met(stack: Stack, at: Event, step: str) -> Generator[float, None, bool]:
+    """Wait until the pool process stands at its step. It may have gone by before it was stopped."""
+    stack.meet(at, step)
+    deadline_s = time.monotonic() + MEETS_WITHIN_S
+    while not stack.met(at) and time.monotonic() < deadline_s:
         yield 0.005
-    return False
+    return stack.met(at)
 
 
 def sigkill(target: str, *, when: Trigger, until: str = "") -> Sigkill:
-    """Kill the ``child``, ``main`` process or whole ``worker`` at ``when``. With ``until`` (an
-    event of the same message: ``started``, ``effect_begin``, ``effect``, ``finished``), as soon as
-    that has come, while the process that came to ``when`` waits there."""
+    """Kill the ``child``, ``main`` process or whole ``worker`` at ``when``. With ``until``, a step
+    of the pool process: when that has come there with the same message, and both wait."""
     if target not in {"child", "main", "worker"}:
         raise ValueError(f"sigkill takes child, main or worker, not {target!r}")
     return Sigkill(target=target, when=when, until=until)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.reporting import html, junit, run_json, summary
+from harness.reporting import crash_table, html, junit, run_json, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,8 @@ __all__ = ["write_all"]
 
 
 def write_all(record: RunRecord, folder: Path) -> None:
-    """Write ``run.json``, ``summary.md``, ``junit.xml`` and ``index.html`` into ``folder``.
+    """Write ``run.json``, ``summary.md``, ``junit.xml`` and ``index.html`` into ``folder``; and
+    ``crash_table.md`` and ``.csv`` for a run that measured one.
 
     Makes the folder where it is missing, replaces each file as a whole, and may be called
     again as a run goes on. Raises UsageError where the folder can't be written.
@@ -29,3 +30,7 @@ def write_all(record: RunRecord, folder: Path) -> None:
     run_json.replace_file(folder / "summary.md", summary.render(record))
     run_json.replace_file(folder / "junit.xml", junit.render(record))
     run_json.replace_file(folder / "index.html", html.render(record))
+    table = crash_table.build(record)
+    if table is not None:
+        run_json.replace_file(folder / "crash_table.md", crash_table.markdown(table))
+        run_json.replace_file(folder / "crash_table.csv", crash_table.as_csv(table))

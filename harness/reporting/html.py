@@ -15,13 +15,14 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.model import Outcome
-from harness.reporting import summary
+from harness.model import Fate, Outcome
+from harness.reporting import crash_table, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.record import FaultRecord, RunRecord, TrialRecord
+    from harness.reporting.tries import Tries
 
 _TEXT_LENGTH_MAX = 2_000
 _NAME_LENGTH_MAX = 80
@@ -80,6 +81,7 @@ def render(record: RunRecord) -> str:
                 for broker in summary.in_order(c.broker for c in columns)
             ],
             rows=_rows(entries, columns),
+            crashes=crash_table.build(record),
         )
     )
 
@@ -110,6 +112,16 @@ def tone(trial: TrialRecord) -> str:
     if trial.verdict is Outcome.HOLDS and not trial.passed:
         return Outcome.BROKEN.value
     return trial.verdict.value
+
+
+def fate_tone(tries: Tries | None) -> str:
+    """The colour of a cell of the crash table: green where no try did worse than completing once,
+    red where one was lost, and amber for all between."""
+    if tries is None:
+        return ""
+    if Fate.LOST in tries.seen:
+        return Outcome.BROKEN.value
+    return (Outcome.HOLDS if tries.seen == (Fate.ONCE,) else Outcome.UNKNOWN).value
 
 
 def sign(trial: TrialRecord) -> str:
@@ -202,6 +214,8 @@ def _environment() -> Environment:
         "breakable": breakable,
         "name": short_name,
         "landed": landed,
+        "fate": crash_table.told,
+        "fate_tone": fate_tone,
         "fields": msgspec.structs.asdict,
         "duration": summary.duration,
         "clock": summary.clock,

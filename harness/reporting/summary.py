@@ -201,7 +201,7 @@ def _landed(trials: Sequence[TrialRecord]) -> str:
 def render(record: RunRecord) -> str:
     """``summary.md``: made for a pull-request comment or a step summary of GitHub."""
     parts = [
-        f"**{_md(headline(record))}**",
+        f"**{md(headline(record))}**",
         _bullets("Did not run", record.not_run),
         _telling(record),
         _bullets("Tried again", tries_told(record.trials)),
@@ -214,14 +214,14 @@ def render(record: RunRecord) -> str:
 def _bullets(title: str, lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    return f"### {title}\n\n" + "\n".join(f"- {_md(line)}" for line in lines)
+    return f"### {title}\n\n" + "\n".join(f"- {md(line)}" for line in lines)
 
 
 def _telling(record: RunRecord) -> str:
     lines = []
     for trial in surprises_first(record.trials):
-        lines.append(f"- **{_md(verdict_words(trial))}**: {_md(name_of(trial))}")
-        lines.extend(f"  - {_md(reason)}" for reason in reasons_of(trial))
+        lines.append(f"- **{md(verdict_words(trial))}**: {md(name_of(trial))}")
+        lines.extend(f"  - {md(reason)}" for reason in reasons_of(trial))
     return "### What did not hold, and why\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -236,21 +236,21 @@ def _table(record: RunRecord) -> str:
 
 
 def _row(trial: TrialRecord) -> Sequence[str]:
-    verdict = _md(verdict_words(trial))
+    verdict = md(verdict_words(trial))
     verdict = verdict if trial.verdict is Outcome.HOLDS and trial.passed else f"**{verdict}**"
     names = (trial.scenario, trial.broker, trial.profile)
-    return (*(_md(name, 60) for name in names), verdict, *numbers(trial))
+    return (*(md(name, 60) for name in names), verdict, *numbers(trial))
 
 
 def _about(record: RunRecord) -> str:
-    versions = ", ".join(f"{_md(k, 60)} {_md(v, 60)}" for k, v in sorted(record.versions.items()))
+    versions = ", ".join(f"{md(k, 60)} {md(v, 60)}" for k, v in sorted(record.versions.items()))
     lines = [
         f"- run {_code(record.run_id)}, seed {record.seed}, time scale {record.time_scale:g}",
         f"- started {clock(record.started_at_s)}",
         f"- took {duration(record.duration_s)}, {record.jobs} at once",
     ]
     if record.machine:
-        lines.append(f"- machine: {_md(record.machine)}")
+        lines.append(f"- machine: {md(record.machine)}")
     if versions:
         lines.append(f"- versions: {versions}")
     if record.command:
@@ -258,7 +258,7 @@ def _about(record: RunRecord) -> str:
     return "### This run\n\n" + "\n".join(lines)
 
 
-def _md(text: str, length_max: int = 400) -> str:
+def md(text: str, length_max: int = 400) -> str:
     """Foreign text for the middle of a line of Markdown: shown as it is, never acted on.
 
     The zero-width space keeps ``@name`` and ``#12`` from notifying or linking anybody.

@@ -3,7 +3,7 @@
 The child begins without waiting for the main process to acknowledge. Celery's documentation
 says of acks early that a task "will never be executed again" when its worker dies.
 
-Main stays in the acknowledgement until the child has begun, and is killed then. One message,
+Main stays in the acknowledgement until the child is in the body, and is killed then. One message,
 because on Redis the next one may be lost with the worker: popped by the server, on its way to a
 process that is no more.
 """
@@ -25,7 +25,7 @@ SCENARIO = Scenario(
         "task_acks_late": False,
         "broker_transport_options": restored_after(3),
     },
-    faults=[sigkill("main", when=step("early_ack_begins", nth=1), until="started")],
+    faults=[sigkill("main", when=step("early_ack_begins", nth=1), until="effect_begin")],
     checks=[outcome(lost=0, stranded=0, completed=1, duplicate_executions=1, starts=2, ends=1)],
 )
 

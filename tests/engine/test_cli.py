@@ -48,7 +48,7 @@ def line(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             "there is no broker 'kafka'. There are rabbitmq, redis",
         ),
         (("study", "--profile", "harden"), "there is no profile 'harden'. Did you mean hardened?"),
-        (("study", "--profile", "x"), "there is no profile 'x'. There are default, hardened."),
+        (("study", "--profile", "x"), "there is no profile 'x'. There are default, acks_late"),
         (("study", "--scenario", "clam"), "there is no scenario 'clam'. Did you mean calm?"),
         (("check", "--scenario", "zzz"), "there is no scenario 'zzz'. There are calm, canary"),
         (("check", "none.py"), "no such scenario file or folder: none.py"),

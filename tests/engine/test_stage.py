@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 from msgspec import Struct
 
+from harness.failpoints import MEETING, PACE
 from harness.model import Event, Evidence, HarnessError, StartError, Trigger, step
 from harness.protocols import Fault, Firing, Stack
 from harness.scenario import Scenario
@@ -25,7 +26,8 @@ HEALED: list[str] = []
 
 
 class Planned(Struct, frozen=True):
-    """A fault that only says that it was there; ``fails`` raises, ``waits`` is never done."""
+    """A fault that only says that it was there; ``fails`` raises, ``waits`` is never done,
+    ``meets`` has another process wait as well."""
 
     kind: ClassVar[str] = "planned"
     kills: ClassVar[bool] = False
@@ -38,12 +40,15 @@ class Planned(Struct, frozen=True):
     victims: tuple[int, ...] = ()
 
     def fire(self, stack: Stack, at: Event) -> Firing:
-        del stack
         FIRED.append(at)
         if self.does == "fails":
             raise RuntimeError("it broke")
         while self.does == "waits":
             yield 0.0
+        if self.does == "meets":
+            stack.meet(at, "effect_begin")
+            while not stack.met(at):
+                yield 0.0
         yield 0.0
         facts: dict[str, object] = {}
         if self.victims:
@@ -141,6 +146,84 @@ def test_who_waits_at_a_step_is_let_go_when_the_fault_is_done(scene: Build) -> N
         assert os.read(waits, 10) == b"go"
     finally:
         os.close(waits)
+
+
+def armed(scene: Scene) -> list[tuple[int, str, int, str]]:
+    """What the probes look for."""
+    points = json.loads((scene.folder / "steps" / "armed.json").read_text())
+    return [(p["index"], p["step"], p["nth"], p["role"]) for p in points]
+
+
+def test_in_turn_each_fault_has_a_message_of_its_own(scene: Build) -> None:
+    """The producer waits after each message; the next fault is armed with the next message, and
+    after the last one the producer goes on as it likes."""
+    stage = scene(Planned("a", step("started")), Planned("b", step("effect")), in_turn=True)
+    assert armed(stage) == [(0, "started", 1, ""), (PACE, "published", 1, "producer")]
+    assert not stage.stage.paused()
+    waits = os.open(stage.folder / "steps" / f"{PACE}.fifo", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        stage.probe("producer").reaches("published", "t1", index=PACE)
+        stage.tick(2)
+        assert FIRED == []
+        assert stage.stage.paused()
+        assert not stage.stage.struck()
+        stage.probe().reaches("started", "t1", index=0)
+        stage.tick(3)
+        assert stage.stage.struck()
+        stage.stage.next_turn()
+        assert os.read(waits, 10) == b"go"
+        assert armed(stage) == [(1, "effect", 1, ""), (PACE, "published", 2, "producer")]
+        assert not stage.stage.paused()
+        stage.probe("producer", pid=PID_MAX + 1).reaches("published", "t2", index=PACE)
+        stage.tick(2)
+        assert stage.stage.paused()
+        stage.stage.next_turn()  # nothing came to its fault
+        assert os.read(waits, 10) == b"go"
+        assert armed(stage) == []
+    finally:
+        os.close(waits)
+    assert [event.task_id for event in FIRED] == ["t1"]
+    assert [event.data["index"] for event in stage.events("fault_planned")] == [0, 1]
+
+
+def test_who_comes_to_a_step_after_its_turn_is_let_go(scene: Build) -> None:
+    """It is no fault's message any more, and the trial cannot be believed."""
+    stage = scene(Planned("a", step("started")), Planned("b", step("effect")), in_turn=True)
+    waits = os.open(stage.folder / "steps" / "0.fifo", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        stage.stage.next_turn()
+        stage.probe().reaches("started", "t1", index=0)
+        stage.tick(2)
+        assert os.read(waits, 10) == b"go"
+    finally:
+        os.close(waits)
+    assert FIRED == []
+    (error,) = stage.events("trial_error")
+    assert error.data["why"] == "a message came to step(started, nth=1) after its turn"
+
+
+def test_two_processes_wait_for_one_fault(scene: Build) -> None:
+    """The one that came to its step, and, until they meet, the one that has the message: at a step
+    of its own, with that message alone. Both are let go when the fault is done."""
+    stage = scene(Planned("a", step("accepted"), does="meets"))
+    stage.probe().reaches("accepted", "t1")
+    stage.tick(2)
+    (_, point) = json.loads((stage.folder / "steps" / "armed.json").read_text())
+    assert (point["index"], point["step"], point["task_id"]) == (MEETING, "effect_begin", "t1")
+    assert len(stage.events("fault_done")) == 0
+    waits = [
+        os.open(stage.folder / "steps" / f"{index}.fifo", os.O_RDWR | os.O_NONBLOCK)
+        for index in (0, MEETING)
+    ]
+    try:
+        stage.probe(pid=PID_MAX + 1).reaches("effect_begin", "t1", index=MEETING)
+        stage.tick(3)
+        assert [os.read(fifo, 10) for fifo in waits] == [b"go", b"go"]
+    finally:
+        for fifo in waits:
+            os.close(fifo)
+    assert [event.data["landed"] for event in stage.events("fault_done")] == [True]
+    assert json.loads((stage.folder / "steps" / "armed.json").read_text()) == []
 
 
 def test_every_fault_is_planned_from_the_start(scene: Build) -> None:

@@ -226,7 +226,7 @@ def test_the_record_of_a_fault() -> None:
     assert (fault.kind, fault.target, fault.trigger) == ("spot", "worker", "step(started, nth=1)")
     assert (fault.fired_at_s, fault.landed) == (15.0, True)
     assert fault.evidence == {"victims": [LEADER, 11]}
-    assert fault.hit == [{"task_id": "a", "retries": 0, "step": "started"}]
+    assert fault.hit == [{"task_id": "a", "retries": 0, "step": "started", "fate": "lost"}]
 
 
 def test_the_record_of_a_fault_that_did_not_happen() -> None:

@@ -467,7 +467,8 @@ with app.connection() as connection:
 
 def test_how_a_body_ended(python: Python, tmp_path: Path) -> None:
     """Well, badly, or torn off by SystemExit: then Celery's postrun comes by with no state,
-    which is no end. The effect is recorded when it is applied, not when it was refused."""
+    which is no end. That it returned is known before its result is stored. The effect is
+    recorded when it is applied, not when it was refused."""
     module(tmp_path, "shop.py", SHOP)
     python(
         """
@@ -487,6 +488,7 @@ except SystemExit:
         ("well", "started", None),
         ("well", "effect_begin", None),
         ("well", "effect", None),
+        ("well", "returned", None),
         ("well", "finished", "SUCCESS"),
         ("badly", "started", None),
         ("badly", "effect_begin", None),
@@ -557,7 +559,8 @@ from ackproof_probe import steps
 
 folder, wanted = os.environ["ACKPROOF_STEPS"], os.environ["WANTED"]
 os.mkfifo(os.path.join(folder, "0.fifo"))
-point = {"index": 0, "step": "started", "nth": 1, "task": "", "holds": True, "stills": False}
+point = {"index": 0, "step": "started", "nth": 1, "task": ""}
+point |= {"role": "", "task_id": "", "holds": True, "stills": False}
 with open(os.path.join(folder, "armed.json"), "w") as armed:
     json.dump([point], armed)
 
@@ -642,7 +645,8 @@ def test_an_effect_that_is_not_there(python: Python, tmp_path: Path) -> None:
     assert "refund" in str(failed.data["error"])
 
 
-ARMED = '[{"index": 0, "step": "started", "nth": 1, "task": "", "holds": true, "stills": false}]'
+ARMED = """[{"index": 0, "step": "started", "nth": 1, "task": "", "role": "",
+"task_id": "", "holds": true, "stills": false}]"""
 
 
 def test_a_failpoint_without_its_folder(python: Python, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from ackproof_probe.missing import there
 from ackproof_probe.record import record
 
 _folder = os.environ.get("ACKPROOF_STEPS", "")
+_role = os.environ.get("ACKPROOF_ROLE", "")
 _armed_file = os.path.join(_folder, "armed.json")
 _armed_state: tuple[int, int, int] | None = None
 _armed: list[dict[str, Any]] = []
@@ -62,14 +63,22 @@ def _reached(
     """What to raise, if anything; comes back when the harness lets it."""
     error = None
     for point in _points():
-        wanted = not point["task"] or fnmatchcase(str(task or ""), point["task"])
-        if point["step"] == step and wanted:
+        if point["step"] == step and _concerns(point, str(task_id), str(task or "")):
             nth = _ordinal(point["index"])
             if nth == point["nth"]:
                 who = {"task_id": task_id, "retries": retries, "task": task}
                 facts = {"step": step, "nth": nth, "worker_pid": worker_pid}
                 error = _strike(point, facts, who) or error
     return error
+
+
+def _concerns(point: dict[str, Any], task_id: str, task: str) -> bool:
+    """Whether this message, in this process, is one that the failpoint waits for."""
+    return (
+        point["role"] in {"", _role}
+        and point["task_id"] in {"", task_id}
+        and (not point["task"] or fnmatchcase(task, point["task"]))
+    )
 
 
 def _points() -> list[dict[str, Any]]:
@@ -230,8 +239,15 @@ def watch_result(base: ModuleType) -> None:
 
         return of_task(current_task) if current_task else {"task_id": task_id}
 
+    def returned(self: object, task_id: str, *args: object, **kwargs: object) -> dict[str, Any]:
+        who = on(self, task_id, *args, **kwargs)
+        # A task that is marked done without running, as a chord's error is, has not returned.
+        if who.get("task") not in {None, marking.TASK} and who["task_id"] == task_id:
+            record("returned", **who)
+        return who
+
     if there(base, "celery.backends.base:"):
-        done = _before(base.Backend.mark_as_done, "callbacks_published", on)
+        done = _before(base.Backend.mark_as_done, "callbacks_published", returned)
         base.Backend.mark_as_done = _after(done, "result_stored", on)
 
 
@@ -240,6 +256,10 @@ def watch_retry(task: ModuleType) -> None:
     if not there(task, "celery.app.task:"):
         return
     retry_real = task.Task.retry
+
+    def is_out(who: dict[str, Any]) -> None:
+        record("retry_published", **who)
+        reach("retry_published", **who)
 
     @wraps(retry_real)
     def retry(self: Any, *args: object, **kwargs: object) -> object:
@@ -250,9 +270,9 @@ def watch_retry(task: ModuleType) -> None:
         try:
             result = retry_real(self, *args, **kwargs)
         except Retry:
-            reach("retry_published", **who)
+            is_out(who)
             raise
-        reach("retry_published", **who)  # throw=False
+        is_out(who)  # throw=False
         return result
 
     task.Task.retry = retry
