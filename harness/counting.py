@@ -333,7 +333,7 @@ def _by_redelivery(history: History, run: Execution) -> bool:
     began_s = _last_break_s(history, run)
     received = [e for e in history.life(run.message) if e.kind == "received"]
     mine = [e for e in received if e.role == run.role and e.mono_s <= run.started_s]
-    fresh = [event for event in mine if event.mono_s >= began_s] or mine[-1:]
+    fresh = [event for event in mine if event.mono_s > began_s] or mine[-1:]
     nth = [one for one in history.runs_of[run.message] if one.role == run.role].index(run)
     if nth >= len(fresh):  # its receipt was not written: only an earlier run shows it
         return history.runs_of[run.message][0] is not run
@@ -345,7 +345,7 @@ def _last_break_s(history: History, run: Execution) -> float:
     breaks = [
         event.mono_s
         for event in history.of("connection_lost", "process_exited")
-        if event.mono_s <= run.started_s
+        if event.mono_s < run.started_s
         and (
             event.role == run.role
             or (event.data.get("name") == run.role and event.data.get("leader"))

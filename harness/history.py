@@ -158,7 +158,7 @@ class History:
         """
         for start in starts:
             died_s = self._death_after(start)
-            if died_s is None or died_s > finish.mono_s:
+            if died_s is None or died_s >= finish.mono_s:
                 starts.remove(start)
                 return start
         return starts.pop() if starts else finish

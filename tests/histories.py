@@ -146,23 +146,44 @@ class Story:
         return self.event("failed", task_id, role=worker, by=MAIN, exception=exception)
 
     def note(
-        self, kind: str, task_id: str, worker: str = WORKER, *, pid: int = CHILD, **data: object
+        self,
+        kind: str,
+        task_id: str,
+        worker: str = WORKER,
+        *,
+        pid: int = CHILD,
+        retries: int = 0,
+        **data: object,
     ) -> Story:
         """Any other event of a process that runs bodies."""
-        self.event(kind, task_id, role=worker, by=pid)
+        self.event(kind, task_id, role=worker, by=pid, retries=retries)
         self.events[-1].data.update(data)
         return self
 
-    def waits(
-        self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, step: str = "started"
+    def held(
+        self,
+        task_id: str,
+        worker: str = WORKER,
+        *,
+        pid: int = CHILD,
+        retries: int = 0,
+        step: str = "started",
     ) -> Story:
         """A fault holds the process that has come to the step."""
-        return self.note("step_reached", task_id, worker, pid=pid, step=step, index=0, holds=True)
+        told = {"step": step, "index": 0, "holds": True}
+        return self.note("step_reached", task_id, worker, pid=pid, retries=retries, **told)
 
-    def goes_on(
-        self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, how: str = "released"
+    def let_go(
+        self,
+        task_id: str,
+        worker: str = WORKER,
+        *,
+        pid: int = CHILD,
+        retries: int = 0,
+        how: str = "released",
     ) -> Story:
-        return self.note("step_left", task_id, worker, pid=pid, step="started", index=0, how=how)
+        told = {"step": "started", "index": 0, "how": how}
+        return self.note("step_left", task_id, worker, pid=pid, retries=retries, **told)
 
     def runs(
         self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, retries: int = 0

@@ -25,6 +25,8 @@ class Run:
     ended: float | None = None
     broke: float | None = None
     by_redelivery: bool = False
+    waits: bool = False
+    """Held by a fault before the first line of its body, or made to raise there."""
 
 
 @dataclass
@@ -50,8 +52,12 @@ class World:
     """Messages the broker was seen to hold, though there may be others."""
     late_after: float | None = None
     missed: bool = False
+    drain_settled: bool = False
+    fault: float | None = None
+    """When the first fault fired."""
+    end: float = 0.0
 
-    def play(self, event: Event) -> None:  # noqa: C901 - one case an event
+    def play(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event
         message = (event.task_id, event.retries)
         self.missed = self.missed or "events_missed_before" in event.data
         match event.kind:
@@ -67,6 +73,8 @@ class World:
                 self.hands.setdefault((event.role, message), []).append(event)
             case "started":
                 self.begin(event, message)
+            case "step_reached" | "step_left":
+                self.hold(event, message)
             case "finished":
                 self.finish(event, message)
             case "process_exited":
@@ -79,6 +87,9 @@ class World:
                 self.effects_read = True
             case "drain_ended":
                 self.drain_end = event.mono_s
+                self.drain_settled = bool(event.data["settled"])
+            case "fault_fired":
+                self.fault = event.mono_s if self.fault is None else self.fault
             case "broker_final":
                 self.look(event)
             case "acked" | "rejected" if not event.data.get("requeue"):
@@ -91,6 +102,14 @@ class World:
         run.by_redelivery = not first or bool(delivery.data["redelivered"])
         self.runs.append(run)
         return run
+
+    def hold(self, event: Event, message: Message) -> None:
+        mine = [
+            r for r in self.runs if (r.message, r.role, r.pid) == (message, event.role, event.pid)
+        ]
+        for run in mine[-1:]:
+            held = event.kind == "step_reached" and bool(event.data.get("holds"))
+            run.waits = held or event.data.get("how") == "raised"
 
     def finish(self, event: Event, message: Message) -> None:
         mine = [
@@ -143,45 +162,98 @@ class World:
             self.seen = self.broker = [*self.seen, *rest]
 
 
-def reference(events: Iterable[Event]) -> dict[str, int | None]:
-    """The counts, by the names of the contract."""
+@dataclass(eq=False)
+class Known:
+    """What is known of each message after the last event."""
+
+    world: World
+    fates: dict[Message, str]
+    """What became of its publish."""
+    ran: set[Message]
+    done: set[Message]
+    held: set[Message]
+    sure: bool
+    """Whether what is not seen did not happen."""
+
+    def __post_init__(self) -> None:
+        self.waiting = set(self.fates) - self.done
+        gone = self.waiting - self.held
+        self.lost = {m for m in gone if self.sure and self.fates[m] == "confirmed"}
+        self.unclear = {m for m in gone if self.fates[m] == "indeterminate"}
+        self.stranded = {m for m in self.waiting & self.held if self.fates[m] != "rejected"}
+        self.duplicates = {m for m in self.ran if len(runs_of(self.world, m)) > 1}
+        self.overlapping = {m for m in self.ran if overlap(runs_of(self.world, m))}
+        self.doubled = {m for m in self.world.effects if self.world.effects.count(m) > 1}
+        self.again = self.ran & set(self.world.seen)
+        self.unexpected = self.ran - set(self.fates)
+
+    def became(self, message: Message) -> str:
+        """Its fate, in the words of the tries."""
+        if message in self.done & self.duplicates:
+            return "duplicate"
+        if not (self.sure and self.world.drain_settled):
+            return "unknown"
+        if message in self.done:
+            return "pending" if message in self.world.seen else "once"
+        if message in self.stranded:
+            return "stranded"
+        return "lost" if message in self.lost else "unknown"
+
+    @property
+    def recovery(self) -> float | None:
+        fault = self.world.fault
+        if fault is None:
+            return None
+        ends = [r.ended - fault for r in self.world.runs if r.began > fault and r.ended is not None]
+        return min(ends) if ends else None
+
+
+def know(events: Iterable[Event]) -> Known:
+    """Plays the events, and asks what became of each message."""
     world = World()
     ordered = sorted(events, key=lambda event: event.mono_s)
     for event in ordered:
         if event.task != MARKER:
             world.play(event)
     end = world.drain_end if world.drain_end is not None else ordered[-1].mono_s
+    world.end = end
     fates = {message: fate(outcomes) for message, outcomes in world.publishes.items()}
     if world.hidden:
         world.eliminate(fates)
-    ran = {run.message for run in world.runs}
-    done = {run.message for run in world.runs if run.ended is not None}
     in_hand = {
         run.message
         for run in world.runs
         if run.ended is None and (run.broke is None or run.broke > end)
     }
-    held = in_hand | set(world.seen)
-    waiting = {message for message in fates if message not in done}
-    sure = world.broker is not None and not world.missed
+    return Known(
+        world,
+        fates,
+        ran={run.message for run in world.runs if not never_began(run)},
+        done={run.message for run in world.runs if run.ended is not None},
+        held=in_hand | set(world.seen),
+        sure=world.broker is not None and not world.missed,
+    )
+
+
+def reference(events: Iterable[Event]) -> dict[str, int | None]:
+    """The counts, by the names of the contract."""
+    known = know(events)
+    fates = list(known.fates.values())
+    published = known.done & set(known.fates)
     return {
         "attempted": len(fates),
-        "confirmed": list(fates.values()).count("confirmed"),
-        "rejected": list(fates.values()).count("rejected"),
-        "indeterminate": list(fates.values()).count("indeterminate"),
-        "completed": len(done & set(fates)),
-        "lost": len({m for m in waiting - held if fates[m] == "confirmed"}) if sure else 0,
-        "stranded": len({m for m in waiting & held if fates[m] != "rejected"}),
-        "late": len({m for m in done & set(fates) if is_late(world, m)}),
-        "duplicate_executions": len({m for m in ran if len(runs_of(world, m)) > 1}),
-        "overlapping_executions": len({m for m in ran if overlap(runs_of(world, m))}),
-        "duplicate_effects": (
-            len({m for m in world.effects if world.effects.count(m) > 1})
-            if world.effects_read
-            else None
-        ),
-        "unexpected": len(ran - set(fates)),
-        "redelivery_pending": len(done & set(world.seen)),
+        "confirmed": fates.count("confirmed"),
+        "rejected": fates.count("rejected"),
+        "indeterminate": fates.count("indeterminate"),
+        "completed": len(published),
+        "lost": len(known.lost),
+        "stranded": len(known.stranded),
+        "late": len({m for m in published if is_late(known.world, m)}),
+        "duplicate_executions": len(known.duplicates),
+        "overlapping_executions": len(known.overlapping),
+        "duplicate_effects": len(known.doubled) if known.world.effects_read else None,
+        "unexpected": len(known.unexpected),
+        "redelivery_pending": len(known.done & set(known.world.seen)),
     }
 
 
@@ -192,8 +264,13 @@ def fate(outcomes: list[str]) -> str:
     return "rejected" if failures >= tries and "info" not in outcomes else "indeterminate"
 
 
+def never_began(run: Run) -> bool:
+    """Its process died where it was held, or it raised there."""
+    return run.waits and run.broke is not None and run.ended is None
+
+
 def runs_of(world: World, message: Message) -> list[Run]:
-    return [run for run in world.runs if run.message == message]
+    return [run for run in world.runs if run.message == message and not never_began(run)]
 
 
 def overlap(runs: list[Run]) -> bool:

@@ -89,9 +89,9 @@ def test_it_is_not_another_runs_return() -> None:
 def test_held_before_its_body_it_never_began() -> None:
     """Killed where it waited for us, before the body's first line, or made to raise there:
     redelivered, it runs once. Its time is wasted all the same."""
-    killed = Story().publish("a").received("a").started("a").waits("a").dies()
-    raised = Story().publish("a").received("a").started("a").waits("a")
-    raised.goes_on("a", how="raised").finished("a", state="None")
+    killed = Story().publish("a").received("a").started("a").held("a").dies()
+    raised = Story().publish("a").received("a").started("a").held("a")
+    raised.let_go("a", how="raised").finished("a", state="None")
     for story in (killed, raised):
         story.runs("a", "worker-1+", pid=21).ends()
         assert fate(story) is Fate.ONCE
@@ -104,13 +104,13 @@ def test_let_go_it_may_have_begun() -> None:
     does where it waited elsewhere, in another process, or where nothing held it."""
     for hold in ("let go", "elsewhere", "not held", "another"):
         story = Story().publish("a").received("a").started("a")
-        story.waits(
+        story.held(
             "a",
             pid=12 if hold == "another" else 11,
             step="effect_begin" if hold == "elsewhere" else "started",
         )
         if hold == "let go":
-            story.goes_on("a")
+            story.let_go("a")
         if hold == "not held":
             story.events[-1].data["holds"] = False
         story.dies().runs("a", "worker-1+", pid=21)
@@ -119,8 +119,8 @@ def test_let_go_it_may_have_begun() -> None:
 
 def test_what_never_began_is_lost_or_held_as_any_other() -> None:
     """It would not run again, but for the first time."""
-    story = Story().publish("a").received("a").started("a").waits("a").dies()
+    story = Story().publish("a").received("a").started("a").held("a").dies()
     assert fate(story.ends()) is Fate.LOST
-    story = Story().publish("a").received("a").started("a").waits("a").dies()
+    story = Story().publish("a").received("a").started("a").held("a").dies()
     assert fate(story.ends(story.unacked("a"))) is Fate.STRANDED
     assert counting.would_run_again(story.history()) == []
