@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.processes import alive
 from harness.protocols import Firing, Stack
 
@@ -54,3 +54,6 @@ class Delay(Struct, frozen=True):
 def delay(*, for_s: float, when: Trigger) -> Delay:
     """Hold up the process that comes to ``when`` for ``for_s`` seconds."""
     return Delay(for_s=for_s, when=when)
+
+
+EXAMPLES = (delay(for_s=1.5, when=step("effect_begin")),)

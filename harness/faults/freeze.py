@@ -18,7 +18,7 @@ from typing import ClassVar
 import psutil
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.processes import alive, family
 from harness.protocols import Firing, Stack
 
@@ -109,3 +109,10 @@ def _stopped(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:
         return False
+
+
+EXAMPLES = (
+    freeze("worker", for_s=1.5, when=step("effect_begin")),
+    freeze("main", for_s=1.5, when=step("received")),
+    freeze("child", for_s=1.5, when=step("started")),
+)

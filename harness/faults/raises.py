@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.processes import alive
 from harness.protocols import Firing, Stack
 
@@ -56,3 +56,6 @@ def raises(error: str = "builtins:RuntimeError", *, when: Trigger) -> Raises:
     if not (module and colon and name):
         raise ValueError(f"raises takes module:Class, not {error!r}")
     return Raises(error=error, when=when)
+
+
+EXAMPLES = (raises(when=step("effect_begin")),)

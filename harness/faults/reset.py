@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.protocols import Firing, Link, Stack
 
 IDLE_S = 2.0
@@ -82,3 +82,6 @@ def _cut(before: frozenset[tuple[int, int]], link: Link, unanswered_before: int)
     if before:
         return not before & link.connections()
     return link.counters()["received_upstream_ended"] > unanswered_before
+
+
+EXAMPLES = (reset(when=step("effect_begin")),)

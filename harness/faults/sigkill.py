@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.processes import alive, family, gone
 from harness.protocols import Firing, Stack
 
@@ -100,3 +100,11 @@ def sigkill(target: str, *, when: Trigger, until: str = "") -> Sigkill:
     if target not in {"child", "main", "worker"}:
         raise ValueError(f"sigkill takes child, main or worker, not {target!r}")
     return Sigkill(target=target, when=when, until=until)
+
+
+EXAMPLES = (
+    sigkill("child", when=step("effect")),
+    sigkill("main", when=step("started")),
+    sigkill("worker", when=step("received")),
+    sigkill("main", when=step("accepted"), until="effect_begin"),
+)

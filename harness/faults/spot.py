@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.processes import family, gone
 from harness.protocols import Firing, Stack
 
@@ -74,3 +74,6 @@ class Spot(Struct, frozen=True):
 def spot(*, notice_s: float, when: Trigger) -> Spot:
     """Give notice at ``when``, kill ``notice_s`` seconds later."""
     return Spot(notice_s=notice_s, when=when)
+
+
+EXAMPLES = (spot(notice_s=0.5, when=step("started")),)

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from harness.model import Event, Evidence, Trigger
+from harness.model import Event, Evidence, Trigger, step
 from harness.protocols import Firing, Stack
 
 
@@ -63,3 +63,6 @@ class Stall(Struct, frozen=True):
 def stall(*, for_s: float, when: Trigger) -> Stall:
     """Stall the link at ``when`` for ``for_s`` seconds."""
     return Stall(for_s=for_s, when=when)
+
+
+EXAMPLES = (stall(for_s=1.5, when=step("effect_begin")),)
