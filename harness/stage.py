@@ -30,6 +30,13 @@ from harness.workload import Workload
 TICK_S = 0.02
 SERVER_LOOK_S = 1.0
 SPARE_WORKERS = 5
+RESULTS = "results"
+"""Below the trial's folder: where results are kept that the app would keep in files."""
+
+
+_PLAIN: Settings = {"broker_use_ssl": False, "broker_user": None, "broker_password": None}
+"""How the run's own servers are reached, whatever the app's are like: what they want is in the
+URL."""
 
 
 class Stage:
@@ -65,6 +72,8 @@ class Stage:
         self._at_work: list[_AtWork] = []
         self._release = ExitStack()
         self._server_ended = server_ended
+        self.results: Lease | None = None
+        """A Redis database for the app's results, where there is one."""
         self._asked_server_s = time.monotonic()
         self._last_look_s = time.monotonic()
         self.progress_s = time.monotonic()
@@ -80,6 +89,7 @@ class Stage:
         self.replacing = False
         (folder / "events").mkdir(parents=True)
         (folder / "logs").mkdir()
+        (folder / RESULTS).mkdir()
         self._follower = Follower(folder / "events")
         self._failpoints = Failpoints(folder / "steps")
         self._turn = 0
@@ -205,6 +215,8 @@ class Stage:
         self._at_work.clear()
         self._release.close()
         self._failpoints.close()
+        with suppress(OSError):
+            (self.folder / RESULTS).rmdir()  # where nobody kept any
 
     def _start(self, name: str, command: list[str], env: Mapping[str, str]) -> Process:
         log = self.folder / "logs" / f"{name}.log"
@@ -240,13 +252,28 @@ class Stage:
         url = self.lease.url(via.host, via.port)
         return {
             **self.workload.environment(self._values(role)),
+            # Celery asks these three before any setting, whoever made it.
             "CELERY_BROKER_URL": url,
+            "CELERY_BROKER_READ_URL": url,
+            "CELERY_BROKER_WRITE_URL": url,
+            "ACKPROOF_BROKER": url,
+            "ACKPROOF_RESULTS": json.dumps(self._results()),
             "ACKPROOF_EVENTS": str(self.folder / "events"),
             "ACKPROOF_STEPS": str(self._failpoints.folder),
             "ACKPROOF_ROLE": role,
-            "ACKPROOF_SETTINGS": json.dumps({**self.settings, "broker_url": url}),
+            "ACKPROOF_SETTINGS": json.dumps({**self.settings, **_PLAIN, "broker_url": url}),
             "ACKPROOF_EFFECT": self.workload.effect,
         }
+
+    def _results(self) -> dict[str, str]:
+        """Where results of each kind are kept, whatever the app names."""
+        found = {
+            "file": f"file://{self.folder / RESULTS}",
+            "db": f"db+sqlite:///{self.folder / RESULTS / 'results.sqlite'}",
+        }
+        if self.results is not None:
+            found["redis"] = self.results.url(self.results.host, self.results.port)
+        return found
 
     # -- the heartbeat -------------------------------------------------------------------
 
@@ -267,6 +294,13 @@ class Stage:
                 self.progress_s = max(self.progress_s, event.mono_s)
             if event.kind == "step_reached":
                 self._fire(event)
+            if event.kind == "foreign_server":
+                raise StartError(
+                    f"{event.role} was about to connect to {event.data['url']}, named by "
+                    f"{event.data['by']}: that is no server of this run",
+                    "Take it out, or leave it to the environment; "
+                    "a result backend can be named in the scenario's settings.",
+                )
         self._move_faults()
         if self.replacing:
             self._replace_workers()

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -73,6 +74,9 @@ class Services(Protocol):
     def hardened(self, broker: str, longest_task_s: float) -> Settings: ...
     def link(self, name: str, host: str, port: int, folder: Path) -> Link: ...
     def drop_link(self, name: str) -> None: ...
+    def results(self) -> Lease | None:
+        """A Redis database for results; None where there is no Redis to be had."""
+
     def died(self, broker: str) -> str:
         """How the broker's server ended; empty while it runs."""
 
@@ -87,6 +91,9 @@ def run_trial(
     with ExitStack() as release:  # 10. release: in reverse order, whatever happens
         lease = services.lease(plan.broker, plan.index)  # 1. lease a broker
         release.callback(lease.release)
+        results = services.results()
+        if results:
+            release.callback(results.release)
         link = _link(plan, scenario, lease, services, release, folder)
         settings = compose(plan, scenario, lease, services, folder)
 
@@ -95,6 +102,7 @@ def run_trial(
             return f"the {plan.broker} server died by itself: {how}" if how else ""
 
         stage = Stage(scenario, workload, services.runtime, lease, link, settings, folder, ended)
+        stage.results = results
         release.callback(stage.stop)
         stage.note(
             "trial",
@@ -369,6 +377,8 @@ def overridden(asked: Settings, live: Settings) -> list[str]:
     found = []
     for name, value in asked.items():
         real = live.get(name)
+        if name == "result_backend" and urlsplit(str(value)).hostname:
+            continue  # led to the run's own
         same = (
             isinstance(real, Mapping) and value.items() <= real.items()
             if isinstance(value, Mapping)

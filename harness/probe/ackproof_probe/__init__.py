@@ -6,6 +6,8 @@ Everything it is told comes in environment variables, set by the harness:
 ``ACKPROOF_EVENTS``    folder in which each process appends to a file of its own
 ``ACKPROOF_ROLE``      who this process is: ``worker-1``, ``producer``
 ``ACKPROOF_SETTINGS``  Celery settings of the trial, JSON, laid over the app's own
+``ACKPROOF_BROKER``    URL of the trial's broker, as this process is to reach it
+``ACKPROOF_RESULTS``   the run's own result backends, by kind, JSON (``isolation.py``)
 ``ACKPROOF_STEPS``     folder of the failpoints that are armed (``steps.py``)
 ``ACKPROOF_EFFECT``    ``module:function`` that applies a task's effect, if there is one
 ``ACKPROOF_MARKER``    set: send one marker task when the worker is ready (the baseline)
@@ -17,7 +19,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from ackproof_probe import effects, hostname, publishing, settings, steps, working
+from ackproof_probe import effects, hostname, isolation, publishing, settings, steps, working
 from ackproof_probe.imports import when_imported
 from ackproof_probe.missing import safely
 
@@ -27,6 +29,7 @@ def install() -> None:
     for name, hook in (
         ("celery.utils.nodenames", hostname.rename),
         ("celery.app.base", settings.lay_over),
+        ("celery.app.base", isolation.watch),
         ("celery.app.amqp", publishing.watch),
         ("celery.signals", working.connect),
         ("kombu.message", working.watch_acknowledgements),
