@@ -159,6 +159,8 @@ class Endpoint(Struct, frozen=True):
     pid: int
     version: str
     extra: dict[str, str] = field(default_factory=dict)
+    password: str = ""
+    """Of the run: no other user of the machine knows it. Empty where a server can have none."""
 
 
 class Exit(Struct, frozen=True):

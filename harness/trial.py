@@ -212,6 +212,7 @@ def _baseline(stage: Stage, broker: str) -> Horizon:
     def met() -> bool:
         gone = names - stage.live_roles()
         if gone:
+            stage.tick()  # its last words may say more
             raise StartError(_ended_at_start(stage, min(gone)))
         history = stage.history()
         ready = {event.role for event in history.events if event.kind == "worker_ready"}

@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
 
 START_S = 60.0
-USER = "guest"
-"""RabbitMQ's own default user: it may come from loopback only, and so do we."""
+USER = "ackproof"
 
 _ANSWER_S = 10.0
 _FREED_S = 15.0
@@ -69,14 +69,15 @@ class RabbitMQLease:
         self.host = endpoint.host
         self.port = endpoint.port
         self._vhost = f"ackproof-{index}"
-        self._api = _Api(endpoint.host, int(endpoint.extra["management_port"]))
+        self._password = endpoint.password
+        self._api = _api(endpoint)
         self._api.call("DELETE", f"/vhosts/{self._vhost}", missing_ok=True)
         self._api.call("PUT", f"/vhosts/{self._vhost}", {})
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         self._api.call("PUT", f"/permissions/{self._vhost}/{USER}", everything)
 
     def url(self, host: str, port: int) -> str:
-        return f"amqp://{USER}:{USER}@{host}:{port}/{self._vhost}"
+        return f"amqp://{USER}:{self._password}@{host}:{port}/{self._vhost}"
 
     def settings(self) -> Settings:
         return {}  # the vhost is in the URL
@@ -208,11 +209,12 @@ class RabbitMQ:
         erl = parts.find("erlang")
         folder.mkdir(parents=True, exist_ok=True)
         ports = _Ports(amqp=free_port(), management=free_port(), distribution=free_port())
+        password = secrets.token_hex(16)
         scripts = _slim_home(Path(server.path).parent.parent, folder) / "sbin"
         process = runtime.start(
             self.name,
             [str(scripts / "rabbitmq-server")],
-            env=_environment(folder, ports, scripts, Path(erl.path).parent),
+            env=_environment(folder, ports, password, scripts, Path(erl.path).parent),
             cwd=folder,
             log=folder / "rabbitmq.log",
         )
@@ -222,6 +224,7 @@ class RabbitMQ:
             pid=process.pid,
             version=server.version,
             extra={"management_port": str(ports.management)},
+            password=password,
         )
         wait_for_server(process, ports.amqp, lambda: _answer(endpoint), START_S, every_s=_POLL_S)
         return endpoint
@@ -241,13 +244,17 @@ class _Ports(NamedTuple):
     distribution: int
 
 
+def _api(endpoint: Endpoint) -> _Api:
+    return _Api(endpoint.host, int(endpoint.extra["management_port"]), endpoint.password)
+
+
 class _Api:
     """RabbitMQ's HTTP API. The standard library's client: it reads no proxy variables."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, password: str) -> None:
         self._host = host
         self._port = port
-        token = base64.b64encode(f"{USER}:{USER}".encode()).decode()
+        token = base64.b64encode(f"{USER}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
     def call(
@@ -280,7 +287,7 @@ class _Api:
 
 
 def _answer(endpoint: Endpoint) -> bool:
-    api = _Api(endpoint.host, int(endpoint.extra["management_port"]))
+    api = _api(endpoint)
     try:
         api.call("GET", f"/queues/{quote('/', safe='')}")  # the API, the user and the vhost /
     except HarnessError as error:
@@ -314,12 +321,16 @@ def _heartbeat(live: Settings) -> tuple[float, str]:
     )
 
 
-def _environment(folder: Path, ports: _Ports, scripts: Path, erlang: Path) -> dict[str, str]:
+def _environment(
+    folder: Path, ports: _Ports, password: str, scripts: Path, erlang: Path
+) -> dict[str, str]:
     """Everything that would else point at the system's RabbitMQ, pointed at ``folder``."""
     node = f"ackproof-{os.getpid()}-{ports.amqp}@localhost"
     # Erlang terms, for they are read without the parsing of every plugin's schema that
     # rabbitmq.conf costs.
-    (folder / "advanced.config").write_text(_config(ports))
+    config = folder / "advanced.config"
+    config.touch(mode=0o600)
+    config.write_text(_config(ports, password))
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
     return {
         "PATH": os.pathsep.join([str(erlang), os.environ.get("PATH", os.defpath)]),
@@ -357,9 +368,11 @@ def _erlang_arguments(node: str, distribution: int) -> str:
     )
 
 
-def _config(ports: _Ports) -> str:
+def _config(ports: _Ports, password: str) -> str:
     return f"""[
   {{rabbit, [
+    {{default_user, <<"{USER}">>}},
+    {{default_pass, <<"{password}">>}},
     {{tcp_listeners, [{{"127.0.0.1", {ports.amqp}}}]}},
     {{num_tcp_acceptors, 2}},
     {{quorum_tick_interval, 1000}}

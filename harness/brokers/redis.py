@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -122,12 +123,13 @@ class RedisLease:
         self.host = endpoint.host
         self.port = endpoint.port
         self._database = index
+        self._password = endpoint.password
         self._client: client.Redis | None = None
         with _answering():
             self._connect().flushdb()
 
     def url(self, host: str, port: int) -> str:
-        return f"redis://{host}:{port}/{self._database}"
+        return f"redis://:{self._password}@{host}:{port}/{self._database}"
 
     def settings(self) -> Settings:
         return {}  # the database is in the URL
@@ -189,7 +191,7 @@ class RedisLease:
 
     def _connect(self) -> client.Redis:
         if self._client is None:
-            self._client = _client(self.host, self.port, self._database)
+            self._client = _client(self.host, self.port, self._password, self._database)
         return self._client
 
 
@@ -201,15 +203,21 @@ class Redis:
     def start(self, runtime: Runtime, folder: Path) -> Endpoint:
         server = parts.find("redis-server")
         folder.mkdir(parents=True, exist_ok=True)
-        port = free_port()
+        port, password = free_port(), secrets.token_hex(16)
         process = runtime.start(
             self.name,
-            _command(server.path, port, folder),
+            [server.path, str(_configuration(port, password, folder))],
             env={"PATH": os.environ.get("PATH", os.defpath)},
             cwd=folder,
             log=folder / "redis.log",
         )
-        endpoint = Endpoint(host="127.0.0.1", port=port, pid=process.pid, version=server.version)
+        endpoint = Endpoint(
+            host="127.0.0.1",
+            port=port,
+            pid=process.pid,
+            version=server.version,
+            password=password,
+        )
         wait_for_server(process, port, lambda: _answer(endpoint), START_S)
         return endpoint
 
@@ -238,18 +246,23 @@ def restored_after(visibility_timeout_s: float, every_s: float = 1) -> dict[str,
     }
 
 
-def _command(binary: str, port: int, folder: Path) -> list[str]:
+def _configuration(port: int, password: str, folder: Path) -> Path:
+    """In a file of this user's own: everybody may read the words of a command."""
     options = {
         "bind": "127.0.0.1",
         "port": str(port),
+        "requirepass": password,
         "databases": str(DATABASES),
-        "dir": str(folder),
-        "save": "",
+        "dir": f'"{folder}"',
+        "save": '""',
         "appendonly": "no",
         "daemonize": "no",
         "loglevel": "notice",
     }
-    return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+    path = folder / "redis.conf"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+    return path
 
 
 @contextlib.contextmanager
@@ -262,7 +275,7 @@ def _answering() -> Iterator[None]:
         raise NoAnswerError(f"redis does not answer: {error}") from error
 
 
-def _client(host: str, port: int, database: int) -> client.Redis:
+def _client(host: str, port: int, password: str, database: int) -> client.Redis:
     import redis as client
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -270,6 +283,7 @@ def _client(host: str, port: int, database: int) -> client.Redis:
     return client.Redis(
         host=host,
         port=port,
+        password=password,
         db=database,
         socket_timeout=_ANSWER_S,
         socket_connect_timeout=_ANSWER_S,
@@ -280,7 +294,10 @@ def _client(host: str, port: int, database: int) -> client.Redis:
 
 def _answer(endpoint: Endpoint) -> bool:
     try:
-        with _client(endpoint.host, endpoint.port, 0) as connection, _answering():
+        with (
+            _client(endpoint.host, endpoint.port, endpoint.password, 0) as connection,
+            _answering(),
+        ):
             return bool(connection.ping())
     except NoAnswerError as error:
         raise NotYetError(str(error)) from None

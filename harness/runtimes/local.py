@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from harness.runtimes import nursery
 GUARD = Path(__file__).with_name("guard.py")
 START_TIMEOUT_S = 30.0
 GUARDS_END_S = 2.0
+SOCKET_PATH_MAX = 107
+"""Of ``sockaddr_un``."""
 STOP_TIMEOUT_S = 60.0
 """For a guard that hangs. One at work is not to be killed: what it has still to remove, such as
 the thousand files of a database on a busy disk, would be left for good."""
@@ -159,7 +162,7 @@ class _WarmGuard:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
                 try:
-                    asked.connect("\0" + nursery)
+                    asked.connect(nursery)
                     # One packet: all of it is taken, or none.
                     socket.send_fds(asked, [told], [command_end, report_end])
                 except OSError as error:  # it is gone, or too much to tell
@@ -263,12 +266,23 @@ def start_nursery(folder: Path) -> tuple[LocalProcess, str]:
 
     Raises StartError. It is ready when it has imported everything, in a second or two.
     """
-    address = f"ackproof-{os.getpid()}-{secrets.token_hex(4)}"
+    # Nobody else can come in: the folder is this user's own (0700).
+    own = _short_folder()
+    address = str(own / "nursery")
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     log = folder / "nursery.log"
-    process = LocalRuntime(patience_s=GUARDS_END_S).start(
-        "nursery", [sys.executable, nursery.__file__, address], env=env, cwd=folder, log=log
-    )
+    try:
+        process = LocalRuntime(patience_s=GUARDS_END_S).start(
+            "nursery",
+            [sys.executable, nursery.__file__, address],
+            env=env,
+            cwd=folder,
+            log=log,
+            remove=[own],
+        )
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
     deadline = time.monotonic() + START_TIMEOUT_S
     while "ready" not in log.read_text():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -276,6 +290,16 @@ def start_nursery(folder: Path) -> tuple[LocalProcess, str]:
             raise StartError(f"the nursery did not start: {log.read_text()[-500:]}")
         time.sleep(0.02)
     return process, address
+
+
+def _short_folder() -> Path:
+    """A new one, whose path is short enough for a socket in it. Raises StartError."""
+    tries = (tempfile.gettempdir(), "/tmp")  # noqa: S108 - mkdtemp sees to it
+    for place in dict.fromkeys(tries):
+        if len(place) < SOCKET_PATH_MAX - 40:
+            with contextlib.suppress(OSError):
+                return Path(tempfile.mkdtemp(prefix="ackproof-", dir=place))
+    raise StartError("there is no folder for temporary files with a short path", "Set TMPDIR.")
 
 
 def die_with_parent() -> None:

@@ -10,7 +10,8 @@ Python had just started. Nothing of the user's own is imported beforehand.
 Only for what is sure to be the same that way (``warmable``); anything else starts cold, by
 exec. ``ACKPROOF_COLD=1`` starts everything cold. Linux only.
 
-Run as a script: ``nursery.py SOCKET``, an abstract name. Its own guard ends it.
+Run as a script: ``nursery.py SOCKET``, a path in a folder of this user's own. Who comes as
+another user is not answered: whoever is, has commands of its choice run. Its own guard ends it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import os
 import runpy
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -167,11 +169,22 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def peer_uid(connection: socket.socket) -> int:
+    """Whose process is at the other end, as the kernel has it."""
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
 def _serve(listener: socket.socket) -> NoReturn:
     """One connection a start: takes a spec and the guard's two pipes, answers with its pid."""
     while True:
         connection, _ = listener.accept()
         with connection:
+            if peer_uid(connection) != os.geteuid():
+                continue
             message, pipes, _, _ = socket.recv_fds(connection, 1 << 20, 2)
             told = json.loads(message)
             pid = os.fork()
@@ -209,7 +222,7 @@ def main() -> NoReturn:
     for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # ended guards need no collecting
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind("\0" + sys.argv[1])
+        listener.bind(sys.argv[1])
         listener.listen(64)
         print("ready", flush=True)  # noqa: T201 - the harness waits for it
         _serve(listener)

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import psutil
 import pytest
 from celery import Celery
+from kombu.connection import Connection
 
 from harness import brokers
 from harness.model import MARKER_TASK, Endpoint, Event, MessageId, Settings, StartError, UsageError
@@ -73,6 +74,7 @@ class Running(NamedTuple):
 
     broker: Broker
     endpoint: Endpoint
+    folder: Path
 
 
 @pytest.fixture(scope="module", params=brokers.names())
@@ -85,7 +87,7 @@ def running(
     broker = brokers.load(request.param)
     # A long folder with a space, as a user's own may be.
     folder = tmp_path_factory.mktemp(f"{broker.name} in a folder with a {'long ' * 12}name")
-    return Running(broker, server(lambda: broker.start(runtime, folder)))
+    return Running(broker, server(lambda: broker.start(runtime, folder)), folder)
 
 
 @pytest.fixture
@@ -341,10 +343,30 @@ def test_of_the_callers_environment_nothing_is_obeyed(
         pid=running.endpoint.pid,
         version="",
         extra=running.endpoint.extra,
+        password=running.endpoint.password,
     )
     lease = running.broker.lease(endpoint, 3)
     assert lease.view({}).total == 0
     lease.release()
+
+
+def test_who_has_not_the_runs_password_is_refused(running: Running, lease: Lease) -> None:
+    """Another user of this machine can reach the port, and no more. moto asks for no password:
+    SECURITY.md says so."""
+    url = lease.url(lease.host, lease.port)
+    password = running.endpoint.password
+    if not password:
+        assert running.broker.name == "sqs"
+        return
+    files = [path for path in running.folder.rglob("*") if path.is_file()]
+    telling = [path for path in files if password in path.read_bytes().decode(errors="replace")]
+    assert telling
+    assert all(path.stat().st_mode & 0o077 == 0 for path in telling), telling
+    for wrong in ("wrong", ""):
+        with Connection(url.replace(password, wrong)) as connection:
+            with pytest.raises(Exception, match=r"(?i)auth|access|invalid") as refused:
+                connection.ensure_connection(max_retries=1, interval_start=0)
+            assert password not in str(refused.value)
 
 
 def test_a_port_taken_is_one_line(

@@ -90,7 +90,7 @@ def overdue(lease: Lease) -> None:
 
 @pytest.fixture
 def client(endpoint: Endpoint) -> Iterator[redis.Redis]:
-    with redis.Redis(host=endpoint.host, port=endpoint.port, db=0) as client:
+    with redis.Redis(endpoint.host, endpoint.port, 0, endpoint.password) as client:
         yield client
 
 

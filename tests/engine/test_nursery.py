@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,9 +213,10 @@ def test_a_command_that_was_quicker_than_its_start_is_not_run_again(
 
 def test_a_nursery_that_dies_when_it_was_asked_is_not_asked_elsewhere(tmp_path: Path) -> None:
     """Nobody knows whether the command runs: that is an error, and no second start."""
-    name = f"ackproof-test-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind("\0" + name)
+    own = tempfile.TemporaryDirectory()  # a path of pytest's is too long for a socket
+    name = f"{own.name}/nursery"
+    with own, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(name)
         listener.listen(1)
 
         def takes_it_and_dies() -> None:
@@ -227,3 +230,45 @@ def test_a_nursery_that_dies_when_it_was_asked_is_not_asked_elsewhere(tmp_path: 
             ran(LocalRuntime(name), tmp_path, "print('run')")
         thread.join()
     assert not (tmp_path / "given.log").exists()
+
+
+STRANGER = """
+import json, os, socket, sys
+address, out = sys.argv[1:]
+spec = {"command": ["python", "-c", ""], "cwd": "/", "log": out, "env": [], "remove": []}
+read_end, write_end = os.pipe()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+    asked.settimeout(30)
+    try:
+        asked.connect(address)
+        told = json.dumps({"spec": spec, "values": {}}).encode()
+        socket.send_fds(asked, [told], [read_end, write_end])
+        print("answered:", asked.recv(32))
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_has_nothing_run(nursery: str, tmp_path: Path) -> None:
+    """The folder of its socket is closed to others; and if somebody opened it, whoever comes as
+    another user is turned away by the kernel's word, unanswered."""
+    folder = Path(nursery).parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+    def stranger() -> str:
+        command = [sys.executable, "-I", "-S", "-c", STRANGER, nursery, str(tmp_path / "given.log")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert stranger() == "PermissionError\n"
+    try:
+        folder.chmod(0o755)
+        Path(nursery).chmod(0o777)
+        assert stranger() in {"answered: b''\n", "ConnectionResetError\n", "BrokenPipeError\n"}
+    finally:
+        folder.chmod(0o700)
+    assert not (tmp_path / "given.log").exists()
+    assert ended(ran(LocalRuntime(nursery), tmp_path, "print('ours')")) == (0, None)
