@@ -7,6 +7,7 @@ why, and how to mend it), 130 interrupted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,10 @@ class OneLine(click.Group):
     """Turns every error of ours, and click's own, into one line and exit status 3."""
 
     def main(self, args: Sequence[str] | None = None, **_: object) -> NoReturn:  # type: ignore[override]
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            # As Ctrl-C does, with its report; what is ignored, as under nohup, stays so.
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                signal.signal(signum, signal.default_int_handler)
         try:
             sys.exit(super().main(args, prog_name="ackproof", standalone_mode=False) or 0)
         except (click.exceptions.Abort, KeyboardInterrupt):
@@ -110,7 +115,7 @@ def study(paths: tuple[Path, ...], **options: object) -> int:
     measured = paths or every or (_scenarios(),)
     record = _run_trials(measured, measure=True, **options)  # type: ignore[arg-type]
     if not record.complete:
-        return _interrupted()
+        return _interrupted(record, str(options["out"]))
     unknown = any(trial.verdict is Outcome.UNKNOWN for trial in record.trials)
     return EXIT_UNKNOWN if unknown or record.errors else 0
 
@@ -121,7 +126,7 @@ def study(paths: tuple[Path, ...], **options: object) -> int:
 def check(paths: tuple[Path, ...], **options: object) -> int:
     """Judge: run scenario files as claims. Fails on the first broken one, and on unknown."""
     record = _run_trials(paths or (_scenarios(),), measure=False, **options)  # type: ignore[arg-type]
-    return exit_status(record) if record.complete else _interrupted()
+    return exit_status(record) if record.complete else _interrupted(record, str(options["out"]))
 
 
 @main.command()
@@ -193,8 +198,10 @@ def exit_status(record: RunRecord) -> int:
     return EXIT_UNKNOWN if failed or record.errors or not record.complete else 0
 
 
-def _interrupted() -> int:
-    click.echo("ackproof: interrupted; the report has what there was until then", err=True)
+def _interrupted(record: RunRecord, out: str) -> int:
+    has_report = (Path(out) / record.run_id / "index.html").is_file()
+    told = "the report has what there was until then" if has_report else "there is no report yet"
+    click.echo(f"ackproof: interrupted; {told}", err=True)
     return EXIT_INTERRUPTED
 
 
@@ -277,7 +284,8 @@ def _show(record: RunRecord, folder: Path) -> None:
     for told in (*missing, *(f"failed: {line}" for line in record.failed)):
         console.print(told, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{headline(record)} {record.duration_s:.0f} s.", highlight=False)
-    console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
+    if (folder / "index.html").is_file():
+        console.print(f"report: {folder / 'index.html'}", soft_wrap=True, highlight=False)
 
 
 def _told_once(not_run: list[str]) -> list[str]:

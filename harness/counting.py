@@ -80,10 +80,13 @@ def _named_by_elimination(history: History, view: BrokerView) -> BrokerView:
 def missed_events(history: History) -> list[str]:
     """Whose events are known to be incomplete: what the history does not show of them may
     have happened all the same."""
-    return [
+    told = [
         f"the probe of pid {pid} could not write some of its events"
         for pid in sorted({e.pid for e in history.events if "events_missed_before" in e.data})
     ]
+    if not told and history.first("events_missed"):
+        told = ["a probe could not write some of its events: the disk was full, or nearly"]
+    return told
 
 
 def cut_short(history: History) -> list[str]:

@@ -7,6 +7,7 @@ dies, the guards of its servers end them.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import secrets
@@ -14,6 +15,7 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import cast
@@ -60,6 +62,9 @@ class Recording:
             process.stop()
 
 
+SERVERS, TEMP = "servers", "tmp"
+"""Below a run's folder: what its servers keep, and what its tests do. They go with the run."""
+LOCK = "lock"
 START_TRIES = 2
 """A port that was free when it was chosen may be taken when the server comes to it."""
 CLOSE_TIMEOUT_S = 2.0
@@ -78,6 +83,9 @@ class Hall:
         self._folders = itertools.count()
         self._closed = False
         self._failed: dict[str, StartError] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / LOCK).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # for as long as this process lives
         self.users: set[int] = set()
         """Pids of the pytest-xdist workers that use the hall."""
 
@@ -138,6 +146,7 @@ class Hall:
             logs.mkdir(exist_ok=True)
             shutil.copy(log, logs / f"{log.relative_to(self._folder).parts[0]}-{log.name}")
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
 
     def _started(self, name: str) -> Endpoint:
         runtime = self._runtimes.setdefault(name, Recording())
@@ -153,6 +162,15 @@ class Hall:
                     self._failed[name] = error  # nor would it start for the next trial
                     raise
         raise AssertionError("it returns or raises")
+
+
+def sweep(out: Path) -> None:
+    """Remove what runs below ``out`` have left that were killed: their servers' data."""
+    for lock in out.glob(f"*/{SERVERS}/{LOCK}"):
+        with suppress(OSError), lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its run is over
+            for name in (SERVERS, TEMP):
+                shutil.rmtree(lock.parents[1] / name, ignore_errors=True)
 
 
 class Address(Struct, frozen=True):

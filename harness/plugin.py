@@ -11,6 +11,7 @@ import io
 import os
 import platform
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,18 +24,19 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from harness import brokers, parts, reporting, workload
-from harness.hall import Address, Hall, HallServices, join, serve
+from harness.hall import SERVERS, TEMP, Address, Hall, HallServices, join, serve, sweep
 from harness.model import HarnessError, MissingPartError, Outcome, StartError, UsageError
 from harness.naming import known
 from harness.profiles import JUDGED, PROFILES, STUDIED
 from harness.progress import Progress
 from harness.record import SCHEMA, UNKNOWN_TRIES, RunRecord, TrialRecord, Try
+from harness.runtimes import dying
 from harness.runtimes.local import die_with_parent
 from harness.scenario import Scenario
 from harness.trial import Plan, run_trial
@@ -45,8 +47,8 @@ RECORD, NOT_RUN = "ackproof_record", "ackproof_not_run"
 """Keys of the user properties in which a test's report carries what came of its trials."""
 
 
-TEMP = "tmp"
-"""Below the run folder: where pytest puts ``tmp_path``, when the command line runs it."""
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a run with its report: Ctrl-C, and how a CI cancels a job."""
 
 
 class RunSettings(msgspec.Struct, frozen=True):
@@ -317,7 +319,7 @@ class Controller:
 
     def hall(self) -> Hall:
         if self._hall is None:
-            self._hall = Hall(self.folder / "servers")
+            self._hall = Hall(self.folder / SERVERS)
         return self._hall
 
     def services(self) -> HallServices:
@@ -336,6 +338,14 @@ class Controller:
         if self._address is None:
             self._address = serve(self.hall())
         return self._address
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[Any]) -> None:
+        """Have the workers that are started here end with this process, from the first moment."""
+        if config.getoption("--ackproof-longest-first") and sys.platform.startswith("linux"):
+            words = [sys.executable, "-I", "-S", dying.__file__, str(os.getpid())]
+            told = f"//python={shlex.join(words)}"
+            specs[:] = [type(spec)(f"{spec}{told}") if spec.popen else spec for spec in specs]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
@@ -410,7 +420,8 @@ class Controller:
         """Also after ``pytest.exit``."""
         self.interrupted = not self.stopped
         # The report is being written, and what runs is being ended: a second Ctrl-C waits.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for signum in ENDINGS:
+            signal.signal(signum, signal.SIG_IGN)
         self._end_workers()
 
     def _end_workers(self) -> None:
@@ -435,7 +446,8 @@ class Controller:
         with suppress(OSError):
             self.folder.rmdir()  # a session without trials leaves no folder
         if self.interrupted or self.stopped:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for signum in ENDINGS:
+                signal.signal(signum, signal.default_int_handler)
 
     def record(self) -> RunRecord:
         """Everything so far, as ``run.json`` has it."""
@@ -545,6 +557,7 @@ def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecor
     args += [f"--seed={asked.seed}"] if asked.seed is not None else []
     args += ["--ackproof-measure"] if asked.measure else []
     args += [f"--ackproof-unknown-tries={asked.unknown_tries}"]
+    sweep(Path(asked.out))
     run_id = new_run_id()
     temp = Path(asked.out).absolute() / run_id / TEMP
     temp.parent.mkdir(parents=True)

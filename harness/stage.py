@@ -30,6 +30,8 @@ from harness.workload import Workload
 TICK_S = 0.02
 SERVER_LOOK_S = 1.0
 SPARE_WORKERS = 5
+MISSED = "missed"
+"""Beside the events: a probe that could not write one turns its byte over (``record.py``)."""
 RESULTS = "results"
 """Below the trial's folder: where results are kept that the app would keep in files."""
 
@@ -88,6 +90,7 @@ class Stage:
         """When the broker was last asked what it holds."""
         self.replacing = False
         (folder / "events").mkdir(parents=True)
+        (folder / "events" / MISSED).write_text("0")
         (folder / "logs").mkdir()
         (folder / RESULTS).mkdir()
         self._follower = Follower(folder / "events")
@@ -202,6 +205,12 @@ class Stage:
         """The workload's command that prints its effects, one JSON line each, to its log."""
         command = self.workload.command(self.workload.effects, self._values("effects"))
         return self._start("effects", command, self.workload.environment(self._values("effects")))
+
+    def note_missed(self) -> None:
+        """Say so, if a probe could not write an event: on a full disk there may be no next one
+        that tells it."""
+        if (self.folder / "events" / MISSED).read_text() != "0":
+            self.note("events_missed")
 
     def live_roles(self) -> frozenset[str]:
         return frozenset(name for name, process in self.workers.items() if process.poll() is None)

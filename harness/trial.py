@@ -125,6 +125,7 @@ def run_trial(
         if ended():
             stage.note("trial_error", why=ended())
         stage.stop()
+        stage.note_missed()
         bundle.write(folder, plan, scenario, settings, stage.live_settings, stage.history())
     return judged(folder, scenario.checks)  # 9. judge
 

@@ -33,8 +33,9 @@ the thousand files of a database on a busy disk, would be left for good."""
 class LocalProcess:
     """A command and everything that came from it, behind its guard."""
 
-    def __init__(self, name: str, guard: _Guard, log: Path) -> None:
+    def __init__(self, name: str, guard: _Guard, log: Path, remove: Sequence[Path] = ()) -> None:
         self.name = name
+        self._remove = remove
         self.log = log
         self.pid = 0
         self._guard = guard
@@ -83,6 +84,8 @@ class LocalProcess:
             self._guard.wait()
         self.poll()
         stdout.close()
+        for folder in self._remove:  # the guard has, unless somebody killed it
+            shutil.rmtree(folder, ignore_errors=True)
 
     def wait_started(self) -> None:
         """Until the guard says that the command runs. Raises StartError."""
@@ -237,7 +240,7 @@ class LocalRuntime:
             "remove": [str(folder) for folder in remove],
             "patience_s": self._patience_s,
         }
-        process = LocalProcess(name, self._guard(name, spec, command, env), log)
+        process = LocalProcess(name, self._guard(name, spec, command, env), log, remove)
         try:
             process.wait_started()
         except BaseException:  # also Ctrl-C: nobody else knows of it yet

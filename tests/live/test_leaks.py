@@ -150,6 +150,23 @@ def test_ctrl_c(start: Start, moment: str, whom: str) -> None:
         assert cut.endswith(": interrupted")
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.full)])
+def test_cancelled_as_a_ci_does_it(start: Start, name: str) -> None:
+    """As Ctrl-C ends it, whichever state SIGINT is in: one line, status 130, its report, and
+    nothing left; the next run in that folder finds no data of its servers."""
+    run = start("--broker=rabbitmq", "--scenario=worker_sigkill", ignoring="INT")
+    run.until(lambda: has("effect")(run), "effect")
+    ports = run.ports()
+    os.kill(run.pid, getattr(signal, name))
+    assert run.wait(WITHIN_S) == 130
+    run.gone()
+    assert not listening(ports)
+    (line,) = run.stderr.splitlines()
+    assert line == "ackproof: interrupted; the report has what there was until then"
+    assert not run.report().complete
+    assert not list(run.out.glob("*/servers"))
+
+
 def test_ctrl_c_where_sigint_is_ignored(start: Start) -> None:
     """As a shell leaves it in what it starts in the background: it stays ignored, so the run goes
     on to its end; and what it starts has the signals of a new process all the same."""

@@ -206,6 +206,17 @@ def test_nothing_is_lost_when_a_probe_could_not_write() -> None:
     assert story.counts().lost == 0
 
 
+def test_a_mark_alone_tells_of_missing_events() -> None:
+    """Of a probe that never came to write again."""
+    story = Story().publish("a").received("a").acked("a").started("a").dies()
+    assert story.ends().counts().lost == 1
+    story.event("events_missed")
+    assert story.counts().lost == 0
+    assert counting.missed_events(story.history()) == [
+        "a probe could not write some of its events: the disk was full, or nearly"
+    ]
+
+
 # -- stranded ----------------------------------------------------------------------------
 
 

@@ -324,6 +324,64 @@ record("three")
     assert (one.kind, three.kind, three.data) == ("one", "three", {"events_missed_before": 1})
 
 
+def test_nobody_comes_to_tell_of_it(python: Python, tmp_path: Path) -> None:
+    """Where no further event follows, a mark tells that some are missing: it has its space, and
+    needs none on a disk that is full."""
+    mark = tmp_path / "events" / "missed"
+    mark.write_text("0")
+    python(
+        RECORD
+        + """
+import resource
+record("one")
+size = os.stat(r._path).st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+record("two")
+"""
+    )
+    assert mark.read_text() == "1"
+    assert [event.kind for event in events(tmp_path)] == ["one"]
+
+
+FULL = """
+set -e
+mount -t tmpfs -o size=128k tmpfs "$ACKPROOF_EVENTS"
+printf 0 > "$ACKPROOF_EVENTS/missed"
+"$0" -c "$1"
+cat "$ACKPROOF_EVENTS/missed"
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounts a small disk"
+)
+def test_the_mark_is_left_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Of a real one, not a byte of which is free."""
+    code = (
+        RECORD
+        + """
+record("one")
+with open(os.path.join(os.environ["ACKPROOF_EVENTS"], "filler"), "wb", 0) as filler:
+    try:
+        while filler.write(b"x" * 512): pass
+    except OSError: pass
+for number in range(100): record("two", text="x" * 500)
+"""
+    )
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", FULL, sys.executable, code],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(PROBE),
+            "ACKPROOF_EVENTS": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "1"
+
+
 def test_values_that_are_not_json(python: Python, tmp_path: Path) -> None:
     """Anything can be said of a message: what JSON does not know is given as its repr, and
     the line stays one that a strict reader takes."""
