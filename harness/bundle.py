@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from harness import checks
+from harness import checks, reading
 from harness.history import History
 from harness.model import Event, Settings, UsageError
 from harness.protocols import Check
@@ -69,6 +69,7 @@ def write(
             "patience_s": scenario.patience_s,
             "bound_s": scenario.bound_s,
             "attempts_max": scenario.attempts_max,
+            "in_turn": scenario.in_turn,
         },
         settings=dict(settings),
         live_settings=dict(live),
@@ -83,11 +84,11 @@ def write(
 def read(folder: Path) -> Bundle:
     """A stored trial. Raises UsageError when the folder is none, or was cut off."""
     try:
-        stored = msgspec.json.decode((folder / "trial.json").read_bytes(), type=_Stored)
-        text = (folder / "history.jsonl").read_bytes()
+        stored = reading.decode(reading.content(folder / "trial.json"), _Stored)
+        text = reading.content(folder / "history.jsonl")
         whole = text[: text.rfind(b"\n") + 1]  # a torn last line was never an event
-        events = [msgspec.json.decode(line, type=Event) for line in whole.splitlines()]
-    except (OSError, KeyError, UnicodeError, msgspec.MsgspecError) as error:
+        events = [reading.decode(line, Event) for line in whole.splitlines()]
+    except (UsageError, KeyError, UnicodeError, msgspec.MsgspecError) as error:
         raise UsageError(f"{folder} is not a whole trial: {error}") from error
     return Bundle(
         plan=stored.plan,

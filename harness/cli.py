@@ -183,9 +183,6 @@ def _inside(folder: Path, bundle: str) -> Path:
     at = folder / bundle
     if not at.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"{folder}: {bundle!r} leads out of it")
-    for file in (at / "trial.json", at / "history.jsonl"):
-        if file.is_symlink() or not file.is_file():
-            raise UsageError(f"{at} is not a whole trial: its {file.name} is not a file")
     return at
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness import reading
 from harness.model import UsageError
 from harness.record import SCHEMA, RunRecord
 
@@ -52,14 +53,11 @@ def load(path: Path) -> RunRecord:
     short or not JSON, another schema, a record whose fields are wrong.
     """
     file = _find(path)
+    packed = reading.content(file)
     try:
-        packed = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"Cannot read {_shown(file)}: {error.strerror}") from error
-    try:
-        head = msgspec.json.decode(packed, type=_Head)
+        head = reading.decode(packed, _Head)
         if head.schema == SCHEMA:
-            return msgspec.json.decode(packed, type=RunRecord)
+            return reading.decode(packed, RunRecord)
     except msgspec.ValidationError as error:
         raise UsageError(f"{_shown(file)} is not a run's record: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

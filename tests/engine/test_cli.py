@@ -232,3 +232,24 @@ def test_a_damaged_history_is_one_line(
     with (run / "trials" / "calm-redis-0" / "history.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     assert f"cannot be judged: KeyError: '{lacking}'" in line(capsys, "judge", str(run))
+
+
+@pytest.mark.parametrize("name", ["run.json", "trial.json", "history.jsonl"])
+def test_a_key_that_stands_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Which of two values counts nobody can tell: one reader takes the first, another the last."""
+    run = stored_run(tmp_path / "run")
+    (file,) = run.rglob(name)
+    text = file.read_text()
+    file.write_text(text.replace("{", '{"kind": "x", "kind": "y", ', 1))
+    assert "it has the key 'kind' twice" in line(capsys, "judge", str(run))
+
+
+def test_what_is_nested_too_deeply_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No reader of ours may be made to recurse without end."""
+    run = stored_run(tmp_path / "run")
+    (run / "run.json").write_text("[" * 100_000)
+    assert "is torn or not JSON" in line(capsys, "judge", str(run))
