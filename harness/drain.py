@@ -109,6 +109,16 @@ def busy(drain: Drain) -> bool:
     )
 
 
+def kept(history: History, live: frozenset[str]) -> frozenset[MessageId]:
+    """Messages that a living worker has received and not settled."""
+    found: set[MessageId] = set()
+    for event in history.of("received", "acked", "rejected"):
+        if event.role in live:
+            found.discard(event.message)
+            found |= {event.message} if event.kind == "received" else set()
+    return frozenset(found)
+
+
 def gave_up(drain: Drain, view: BrokerView | None = None) -> Settled | None:
     """The bounds of every trial: idle for as long as redelivery can take, without progress for
     as long as the scenario waits, and a hard one in time. What the broker says will come later

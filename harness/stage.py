@@ -348,6 +348,13 @@ class Stage:
         self.progress_s = self.stirred_s = self.busy_s = time.monotonic()
         self._failpoints.release(PACE)
 
+    def restart_workers(self) -> None:
+        """End those that live, at once; they are replaced as any that ended is."""
+        for name in sorted(self.live_roles()):
+            self.note("worker_restarted", name=name)
+            self.workers[name].stop()
+        self.progress_s = self.stirred_s = self.busy_s = time.monotonic()
+
     def _arm_turn(self) -> None:
         """With no fault left, the producer goes on as it likes."""
         if self._turn < len(self.scenario.faults):
@@ -455,7 +462,7 @@ class Stage:
     def _replace_workers(self) -> None:
         for name in sorted(self._exited - self._replaced):
             self._replaced.add(name)
-            spare = SPARE_WORKERS + len(self.scenario.faults)
+            spare = SPARE_WORKERS + 2 * len(self.scenario.faults)
             if len(self.workers) - self.scenario.workers >= spare:
                 self.note("trial_error", why=f"{len(self.workers)} workers ended one after another")
                 self.replacing = False

@@ -270,7 +270,11 @@ def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
 
 
 def _take_turns(stage: Stage, producer: Process, horizon: Horizon) -> None:
-    """A turn ends as a trial does: when the fate of every message so far is determined."""
+    """A turn ends as a trial does: when the fate of every message so far is determined.
+
+    Where a worker lives on that keeps a message and will not settle it, or takes no more of them,
+    it is restarted, as a deploy would one day: else it would meet the next turn's fault.
+    """
 
     def next_one() -> bool:
         return stage.paused() or producer.poll() is not None
@@ -279,6 +283,9 @@ def _take_turns(stage: Stage, producer: Process, horizon: Horizon) -> None:
         settled = _settle(stage, horizon)
         # Its last step may come when the broker has nothing left to show.
         if not stage.struck() and stage.tick_until(stage.struck, drain.TRANSIT_S):
+            settled = _settle(stage, horizon)
+        if not settled.settled or drain.kept(stage.history(), stage.live_roles()):
+            stage.restart_workers()
             settled = _settle(stage, horizon)
         if not settled.settled:
             raise HarnessError(f"a turn did not come to its end: {settled.why}")

@@ -38,7 +38,8 @@ LEGEND = (
     "still held**: completed, and the broker still holds it, so it would be delivered again. "
     "**lost**: never completed, and nobody holds it. **stranded**: never completed, and held until "
     "a visibility timeout later than the trial waited. *random*: the tries of the cell differ. "
-    f"{NONE}: there is no such step, or nothing there to be killed."
+    f"{NONE}: there is no such step, or nothing there to be killed. A worker that lives on and "
+    "keeps the message is restarted after it, as a deploy would one day."
 )
 _STEP = re.compile(r"step\((\w+)")
 

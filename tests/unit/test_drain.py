@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.drain import GRACE_S, QUIET_S, TRANSIT_S, Drain, Looks, Settled, busy, gave_up
+from harness.drain import GRACE_S, QUIET_S, TRANSIT_S, Drain, Looks, Settled, busy, gave_up, kept
 from harness.drain import decide as decide_on
 from harness.model import MARKER_TASK, BrokerView, Held, Horizon
 from tests.histories import WALL_S, WORKER, Story
@@ -556,3 +556,12 @@ def test_a_worker_that_is_ending_may_give_back_what_it_holds() -> None:
     assert not busy(gone)
     back = unacked("a", gone, 3600)
     assert why(gone, view(back)).startswith("the other 1 messages come back in 3600 s")
+
+
+def test_what_a_living_worker_keeps() -> None:
+    """Received and neither settled nor given back; not what a dead one had."""
+    story = Story().publish("a").runs("a").received("b").started("b").finished("b")
+    story.received("c", OTHER).acked("c", OTHER).received("d").rejected("d", requeue=False)
+    story.received("e").rejected("e")
+    assert {one.task_id for one in kept(story.history(), frozenset({WORKER, OTHER}))} == {"b"}
+    assert kept(story.history(), frozenset({OTHER})) == frozenset()
