@@ -147,7 +147,19 @@ def held(history: History) -> dict[MessageId, Held]:
         for run in history.executions
         if run.end_s(float("inf")) > history.end_s
     }
-    return {**by_worker, **by_broker}
+    return {**_looping(history), **by_worker, **by_broker}
+
+
+def _looping(history: History) -> dict[MessageId, Held]:
+    """The message that was still being given out, again and again, when the drain ended: between
+    two of its starts it may have been on its way, and our own tidying up lost it."""
+    drained = history.last("drain_ended")
+    told = drained.data.get("looping") if drained else None
+    if not told:
+        return {}
+    message = MessageId(*msgspec.convert(told, tuple[str, int]))
+    why = "still being given out, again and again"
+    return {message: Held(message.task_id, message.retries, "worker", None, why)}
 
 
 def lost(history: History) -> list[MessageId]:

@@ -42,6 +42,8 @@ class Settled(Struct, frozen=True):
     settled: bool = True
     loops: bool = False
     """Whether something would have gone on for ever; ``why`` names it."""
+    looping: MessageId | None = None
+    """The message that was given out again and again, where it is one."""
 
 
 class Drain(Struct, frozen=True):
@@ -146,7 +148,7 @@ def _looping(drain: Drain) -> Settled | None:
         if len(runs) >= drain.attempts_max and left <= {message}:
             told = f"{message.task_id} ({runs[0].task}) was started {len(runs)} times"
             told += " and never came to its end" if message in left else ""
-            return Settled(told, loops=True)
+            return Settled(told, loops=True, looping=message)
     if drain.now_s < drain.bound_s:
         return None
     starts = Counter(run.task for run in drain.history.executions)

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.managers import BaseManager
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from msgspec import Struct
 
@@ -83,9 +83,7 @@ class Hall:
         self._folders = itertools.count()
         self._closed = False
         self._failed: dict[str, StartError] = {}
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / LOCK).open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # for as long as this process lives
+        self._lock: IO[str] | None = None
         self.users: set[int] = set()
         """Pids of the pytest-xdist workers that use the hall."""
 
@@ -113,9 +111,7 @@ class Hall:
             return ""
         with self._locks["nursery"]:
             if self._nursery is None:
-                folder = self._folder / "nursery"
-                folder.mkdir(parents=True)
-                self._nursery = start_nursery(folder)
+                self._nursery = start_nursery(self._claimed("nursery"))
             return self._nursery[1]
 
     def exit_of(self, name: str, pid: int) -> Exit | None:
@@ -146,15 +142,27 @@ class Hall:
             logs.mkdir(exist_ok=True)
             shutil.copy(log, logs / f"{log.relative_to(self._folder).parts[0]}-{log.name}")
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _claimed(self, name: str) -> Path:
+        """A folder below ours, which is locked for as long as this process lives: what is left in
+        one that nobody holds any more is anybody's to clear away (``sweep``)."""
+        with self._locks[LOCK]:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._lock is None:
+                self._lock = (self._folder / LOCK).open("w")
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+        folder = self._folder / name
+        folder.mkdir()
+        return folder
 
     def _started(self, name: str) -> Endpoint:
         runtime = self._runtimes.setdefault(name, Recording())
         for left in reversed(range(START_TRIES)):
             if self._closed:
                 raise StartError("the run is over")
-            folder = self._folder / f"{name}-{next(self._folders)}"
-            folder.mkdir(parents=True)
+            folder = self._claimed(f"{name}-{next(self._folders)}")
             try:
                 return brokers.load(name).start(runtime, folder)
             except StartError as error:

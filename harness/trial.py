@@ -266,7 +266,7 @@ def _until_settled(stage: Stage, producer: Process, horizon: Horizon) -> None:
         raise HarnessError(f"a fault was still at work after {bound_s:.0f} s")
     stage.busy_s = time.monotonic()  # idleness counts from here
     settled = _settle(stage, horizon)
-    stage.note("drain_ended", why=settled.why, settled=settled.settled, loops=settled.loops)
+    stage.note("drain_ended", **msgspec.structs.asdict(settled))
 
 
 def _take_turns(stage: Stage, producer: Process, horizon: Horizon) -> None:

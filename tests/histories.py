@@ -261,8 +261,15 @@ class Story:
         back_at_s = None if back_in_s is None else now_at_s + back_in_s
         return Held(task_id, retries, "unacked", back_at_s, why)
 
-    def drained(self, *, settled: bool = True, why: str = "all is accounted for") -> Story:
-        return self.event("drain_ended", why=why, settled=settled)
+    def drained(
+        self,
+        *,
+        settled: bool = True,
+        why: str = "all is accounted for",
+        looping: tuple[str, int] | None = None,
+    ) -> Story:
+        loops = looping is not None
+        return self.event("drain_ended", why=why, settled=settled, loops=loops, looping=looping)
 
     def broker_holds(self, *held: Held, unnamed: int = 0, named: bool | None = None) -> Story:
         """The workers are gone; what the broker still has, of which some it cannot name."""

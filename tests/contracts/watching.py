@@ -18,7 +18,7 @@ import psutil
 LOOK_S = 0.02
 PING_S = 0.05
 PING = b"PING\r\n"
-PONG = b"+PONG\r\n"
+"""To be refused, for it knows no password, is to be answered."""
 
 
 class Sample(NamedTuple):
@@ -108,7 +108,7 @@ class Watch:
                 connection = connection or socket.create_connection(address, timeout=30.0)
                 connection.sendall(PING)
                 said = connection.recv(100)
-            took_s = time.monotonic() - asked_s if said == PONG else None
+            took_s = time.monotonic() - asked_s if said else None
             self.pings.append(Ping(asked_s, took_s))
             if took_s is None and connection is not None:
                 connection.close()

@@ -27,6 +27,8 @@ def test_the_next_run_clears_away_what_a_killed_one_left(tmp_path: Path) -> None
     (killed / SERVERS / LOCK).touch()
     hall = Hall(going_on / SERVERS)
     try:
+        assert not (going_on / SERVERS).exists()  # nobody needs anything yet
+        hall.nursery()
         sweep(tmp_path)
         assert sorted(path.name for path in killed.iterdir()) == ["run.json"]
         assert sorted(path.name for path in going_on.iterdir()) == ["run.json", SERVERS, TEMP]

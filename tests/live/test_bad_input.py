@@ -327,10 +327,11 @@ SQUATTER = """#!{python}
 import os, socket, sys, time
 from pathlib import Path
 
-if "--port" in sys.argv:
+if sys.argv[1].endswith(".conf"):
     Path({tries!r}).open("a").write("x")
     if len(Path({tries!r}).read_text()) <= {times}:
-        port = int(sys.argv[sys.argv.index("--port") + 1])
+        lines = Path(sys.argv[1]).read_text().splitlines()
+        port = next(int(line.split()[1]) for line in lines if line.startswith("port "))
         taken = socket.create_server(("127.0.0.1", port))
         if os.fork() == 0:
             time.sleep(60)

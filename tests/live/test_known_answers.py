@@ -29,8 +29,8 @@ def every_broker(test: Callable[..., None]) -> Callable[..., None]:
     return marked
 
 
-def only(broker: str) -> pytest.MarkDecorator:
-    return pytest.mark.ackproof(brokers=[broker], profiles=["default"])
+def only(*brokers: str) -> pytest.MarkDecorator:
+    return pytest.mark.ackproof(brokers=list(brokers), profiles=["default"])
 
 
 def concluded(result: Result, wanted: Outcome) -> TrialRecord:
@@ -70,10 +70,21 @@ def test_two_workers_each_get_their_marker_and_their_share(run: RunTrial) -> Non
     assert (counts.completed, counts.duplicate_executions) == (6, 0)
 
 
-@every_broker
+@only("redis", "rabbitmq")
 def test_k4_a_poisoned_message_ends_its_trial(run: RunTrial) -> None:
     """K4: a task that kills its own process is given out for ever. Every start is progress; the
     trial ends all the same, the others are completed, and the reason names what loops."""
+    poisoned(run)
+
+
+@pytest.mark.full  # half a minute
+@only("sqs")
+def test_k4_on_sqs(run: RunTrial) -> None:
+    """The same."""
+    poisoned(run)
+
+
+def poisoned(run: RunTrial) -> None:
     scenario = Scenario(
         workload="workloads/poison",
         tasks=3,
@@ -87,7 +98,7 @@ def test_k4_a_poisoned_message_ends_its_trial(run: RunTrial) -> None:
     assert any("(poison.work) was started 4 times" in why for why in record.reasons)
 
 
-@every_broker
+@only("redis")
 def test_a_task_that_retries_for_ever_ends_at_the_bound(run: RunTrial) -> None:
     """Each retry is a message of its own, and is completed: only the clock ends such a trial.
     It is unknown, and says what goes on."""

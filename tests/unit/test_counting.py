@@ -580,3 +580,14 @@ def test_a_history_without_events() -> None:
     story.events.clear()
     assert story.counts() == Counts()
     assert counting.timings(story.history()).trial_s == 0.0
+
+
+def test_what_still_loops_is_not_lost() -> None:
+    """It was given out again and again; that our own end found it on its way, and nobody holds it
+    now, is no loss of the broker's."""
+    for looping, found in ((None, (1, 0)), (("a", 0), (0, 1))):
+        story = Story().publish("a")
+        for _ in range(3):
+            story.received("a").started("a").dies(pid=11).rejected("a")
+        counts = story.drained(looping=looping).broker_holds().counts()
+        assert (counts.lost, counts.stranded) == found
