@@ -31,8 +31,19 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
         trials.close()
 
 
-@pytest.mark.parametrize("pool", ["prefork", *IN_MAIN])
-@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize(
+    ("broker", "pool"),
+    [
+        pytest.param(
+            broker,
+            pool,
+            # On every commit: each broker once, and each pool once.
+            marks=[pytest.mark.full] if broker != "redis" and pool != "prefork" else [],
+        )
+        for broker in BROKERS
+        for pool in ("prefork", *IN_MAIN)
+    ],
+)
 def test_the_steps_are_those_of_the_catalogue(trials: Trials, broker: str, pool: str) -> None:
     """A message comes by each step that the catalogue says is there, in the process that it
     says, and by no other."""

@@ -115,7 +115,10 @@ SCENARIO = Scenario(
 )
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbitmq", "sqs"])
+@pytest.mark.parametrize(
+    "broker",
+    ["redis", *(pytest.param(name, marks=pytest.mark.full) for name in ("rabbitmq", "sqs"))],
+)
 def test_production_is_never_connected_to(
     trials: Trials, tmp_path: Path, production: Production, broker: str
 ) -> None:

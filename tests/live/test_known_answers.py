@@ -41,9 +41,20 @@ def concluded(result: Result, wanted: Outcome) -> TrialRecord:
     return record
 
 
-@every_broker
+@only("redis")
 def test_k7_acks_early_main_killed_is_lost_and_stays_started(run: RunTrial, tmp_path: Path) -> None:
     """K7: lost, and the result says STARTED for ever."""
+    stays_started(run, tmp_path)
+
+
+@pytest.mark.full
+@only("rabbitmq", "sqs")
+def test_k7_elsewhere(run: RunTrial, tmp_path: Path) -> None:
+    """The same."""
+    stays_started(run, tmp_path)
+
+
+def stays_started(run: RunTrial, tmp_path: Path) -> None:
     results = {"result_backend": f"file://{tmp_path}", "task_track_started": True}
     scenario = Scenario(
         tasks=1,
@@ -70,16 +81,16 @@ def test_two_workers_each_get_their_marker_and_their_share(run: RunTrial) -> Non
     assert (counts.completed, counts.duplicate_executions) == (6, 0)
 
 
-@only("redis", "rabbitmq")
+@only("redis")
 def test_k4_a_poisoned_message_ends_its_trial(run: RunTrial) -> None:
     """K4: a task that kills its own process is given out for ever. Every start is progress; the
     trial ends all the same, the others are completed, and the reason names what loops."""
     poisoned(run)
 
 
-@pytest.mark.full  # half a minute
-@only("sqs")
-def test_k4_on_sqs(run: RunTrial) -> None:
+@pytest.mark.full  # on SQS half a minute
+@only("rabbitmq", "sqs")
+def test_k4_elsewhere(run: RunTrial) -> None:
     """The same."""
     poisoned(run)
 

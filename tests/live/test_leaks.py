@@ -124,7 +124,7 @@ def test_sigkill_of_the_harness(start: Start, moment: str) -> None:
     assert not listening(ports)
 
 
-@pytest.mark.parametrize("whom", ["group", "alone"])
+@pytest.mark.parametrize("whom", ["group", pytest.param("alone", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     "moment", moments("session starts", "rabbitmq boots", "mid-task", "mid-fault")
 )
