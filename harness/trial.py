@@ -86,7 +86,8 @@ def run_trial(
 ) -> TrialRecord:
     """Run one trial and judge it. Raises StartError when its workers do not start,
     MissingPartError when the broker cannot, NotHereError when its broker or pool has not the
-    step of a fault; whatever else goes wrong makes it ``unknown``."""
+    step of a fault, UsageError for a command that cannot be filled in; whatever else goes wrong
+    makes it ``unknown``."""
     folder = run_folder / "trials" / plan.id
     with ExitStack() as release:  # 10. release: in reverse order, whatever happens
         lease = services.lease(plan.broker, plan.index)  # 1. lease a broker
@@ -118,7 +119,9 @@ def run_trial(
             _collect(stage)  # 8. collect
         except HarnessError as error:
             # Where the server is gone, a worker that ended says nothing about the app.
-            if isinstance(error, NotHereError) or (isinstance(error, StartError) and not ended()):
+            if isinstance(error, NotHereError | UsageError):
+                raise
+            if isinstance(error, StartError) and not ended():
                 raise
             if str(error) != ended():
                 stage.note("trial_error", why=str(error))
@@ -363,7 +366,8 @@ def _read_effects(stage: Stage) -> None:
     stage.tick_until(lambda: reader.poll() is not None, EFFECTS_TIMEOUT_S)
     ended = reader.poll()
     if ended is None or ended.status != 0:
-        stage.note("trial_error", why=f"effects could not be read: {last_lines(reader.log)}")
+        how = ended or f"it did not end within {EFFECTS_TIMEOUT_S:.0f} s"
+        _no_effects(stage, f"the effects command failed ({how}): {last_lines(reader.log)}")
         return
     lines = reader.log.read_text().splitlines()
     try:
@@ -376,9 +380,14 @@ def _read_effects(stage: Stage) -> None:
                 applied_at_s=effect.get("at_s"),
             )
     except (ValueError, KeyError, TypeError) as error:
-        stage.note("trial_error", why=f"the effects command printed no JSON lines: {error!r}")
+        _no_effects(stage, f"the effects command printed no JSON lines: {error!r}")
         return
     stage.note("effects_read", number=len(effects))
+
+
+def _no_effects(stage: Stage, why: str) -> None:
+    stage.note("effects_failed", why=why)
+    stage.note("trial_error", why=why)
 
 
 def overridden(asked: Settings, live: Settings) -> list[str]:

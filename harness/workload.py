@@ -40,6 +40,8 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
             words = shlex.split(template)
         except ValueError as error:
             raise UsageError(f"{self.folder / 'workload.toml'}: {template!r}: {error}") from error
+        if not words:
+            raise UsageError(f"{self.folder / 'workload.toml'}: a command is empty")
         return [self._fill(word, values) for word in words]
 
     def environment(self, values: Mapping[str, object]) -> dict[str, str]:
@@ -51,6 +53,8 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
         return env | {name: self._fill(value, values) for name, value in self.env.items()}
 
     def _fill(self, template: str, values: Mapping[str, object]) -> str:
+        if "\0" in template:
+            raise UsageError(f"{self.folder / 'workload.toml'}: {template!r} has a NUL in it")
         try:
             return template.format_map(dict(values))
         except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:

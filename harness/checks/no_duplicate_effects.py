@@ -17,7 +17,9 @@ class NoDuplicateEffects(Struct, frozen=True):
     def judge(self, history: History) -> Verdict:
         doubled = counting.doubled_effects(history)
         if doubled is None:
-            why = "effects were not read: the workload declares no `effects` command"
+            failed = history.first("effects_failed")
+            why = failed.data.get("why") if failed else "the workload declares no `effects` command"
+            why = f"effects were not read: {why}"
             return Verdict(Outcome.UNKNOWN, (why,))
         if doubled:
             why = f"{len(doubled)} effects applied twice: {tell_some(history, doubled)}"

@@ -266,6 +266,15 @@ def test_effects_that_nobody_read_are_unknown() -> None:
     assert "effects were not read" in why
 
 
+def test_effects_that_could_not_be_read_say_why() -> None:
+    """The command is there, and failed: that is the cause, not that there is none."""
+    story = Story().publish("a").runs("a").ends()
+    story.event("effects_failed", why="the effects command failed (status 1): no such table")
+    outcome, why = says(no_duplicate_effects(), story)
+    assert outcome is UNKNOWN
+    assert why == ("effects were not read: the effects command failed (status 1): no such table")
+
+
 def test_an_effect_that_may_be_doubled_later_is_unknown() -> None:
     """Charged, killed, and still with the broker: it will be charged again. One that was
     killed before its charge will not."""

@@ -161,3 +161,18 @@ def test_a_placeholder_that_is_not_known(tmp_path: Path, template: str, line: st
 def test_braces_of_ones_own(tmp_path: Path) -> None:
     """Doubled, they are braces: JSON in a command."""
     assert load(tmp_path).command('w \'{{"a": "{name}"}}\'', VALUES) == ["w", '{"a": "worker-1"}']
+
+
+@pytest.mark.parametrize("template", ["", "   ", "# nothing"])
+def test_an_empty_command(tmp_path: Path, template: str) -> None:
+    """Said as such, and not by whoever would run it."""
+    with pytest.raises(UsageError, match="a command is empty"):
+        load(tmp_path).command(template.partition("#")[0], VALUES)
+
+
+def test_a_nul(tmp_path: Path) -> None:
+    """No command and no variable can have one in it."""
+    found = load(tmp_path, TOML.replace('"{trial_dir}/store"', r'"a\u0000b"'))
+    for ask in (lambda: found.environment(VALUES), lambda: found.command("a\0b", VALUES)):
+        with pytest.raises(UsageError, match="has a NUL in it"):
+            ask()
