@@ -267,7 +267,8 @@ def _unnoticed(history: History, live: frozenset[str]) -> bool:
     it acknowledge the message, or give it back.
     """
     lost_s = {event.role: event.mono_s for event in history.of("connection_lost")}
-    died = [run for run in history.executions if run.cut_off_s is not None and run.role in live]
+    runs = [run for run in history.executions if run.role in live]
+    died = [run for run in runs if run.cut_off_s is not None or run.died_s is not None]
     return any(
         not _settled_since(history, run)
         for run in died

@@ -52,6 +52,9 @@ class Execution(Struct, frozen=True):
     begun: bool = True
     """False: a fault held its process before the first line of the body, and there it died, or
     raised an exception. No line of the body ran."""
+    died_s: float | None = None
+    """When its process died, or was torn off, after the body had done its part and before Celery
+    was done with it: its worker has still to notice."""
 
     @property
     def open(self) -> bool:
@@ -179,7 +182,7 @@ class History:
     def _broken_off(self, start: Event, at_s: float) -> Execution:
         done_s = self._body_ended_s(start)
         if done_s is not None:
-            return _execution(start, done_s)
+            return _execution(start, done_s, died_s=at_s)
         return _execution(start, None, at_s, begun=not self._never_began(start))
 
     def _body_ended_s(self, start: Event) -> float | None:
@@ -250,6 +253,7 @@ def _execution(
     cut_off_s: float | None = None,
     *,
     begun: bool = True,
+    died_s: float | None = None,
 ) -> Execution:
     return Execution(
         message=start.message,
@@ -260,4 +264,5 @@ def _execution(
         finished_s=finished_s,
         cut_off_s=cut_off_s,
         begun=begun,
+        died_s=died_s,
     )

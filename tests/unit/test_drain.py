@@ -565,3 +565,13 @@ def test_what_a_living_worker_keeps() -> None:
     story.received("e").rejected("e")
     assert {one.task_id for one in kept(story.history(), frozenset({WORKER, OTHER}))} == {"b"}
     assert kept(story.history(), frozenset({OTHER})) == frozenset()
+
+
+def test_a_child_that_died_after_its_body_has_still_to_be_noticed() -> None:
+    """The body had returned: the message is complete, and its worker, which lives, acknowledges it
+    when it looks after its pool, seconds later. Until then nothing tells that it is still held."""
+    story = Story().publish("a").received("a").started("a").note("returned", "a").dies(pid=11)
+    assert busy(drain(story, WORKER))
+    assert not busy(drain(story.acked("a"), WORKER))
+    story = Story().publish("a").received("a").started("a").note("returned", "a").dies(pid=11)
+    assert not busy(drain(story.dies().event("worker_ready", role=OTHER), OTHER))
