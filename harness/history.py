@@ -53,8 +53,8 @@ class Execution(Struct, frozen=True):
     """False: a fault held its process before the first line of the body, and there it died, or
     raised an exception. No line of the body ran."""
     died_s: float | None = None
-    """When its process died, or was torn off, after the body had done its part and before Celery
-    was done with it: its worker has still to notice."""
+    """When its process died, however much later, or was torn off, after the body had done its part.
+    Where its worker has not settled the message by then, it has still to notice."""
 
     @property
     def open(self) -> bool:
@@ -171,7 +171,7 @@ class History:
         child obeys SIGTERM) comes by here too, with no state: it did not end, unless it had done
         its part by then."""
         if finish.data.get("state") != NO_STATE:
-            return _execution(start, finish.mono_s)
+            return _execution(start, finish.mono_s, died_s=self._death_after(start))
         return self._broken_off(start, finish.mono_s)
 
     def _unended(self, start: Event) -> Execution:

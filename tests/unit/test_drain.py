@@ -570,8 +570,11 @@ def test_what_a_living_worker_keeps() -> None:
 def test_a_child_that_died_after_its_body_has_still_to_be_noticed() -> None:
     """The body had returned: the message is complete, and its worker, which lives, acknowledges it
     when it looks after its pool, seconds later. Until then nothing tells that it is still held."""
-    story = Story().publish("a").received("a").started("a").note("returned", "a").dies(pid=11)
-    assert busy(drain(story, WORKER))
-    assert not busy(drain(story.acked("a"), WORKER))
+    for last in ("returned", "finished"):
+        story = Story().publish("a").received("a").started("a").note(last, "a").dies(pid=11)
+        assert busy(drain(story, WORKER)), last
+        assert not busy(drain(story.acked("a"), WORKER)), last
+    settled = Story().publish("a").runs("a").dies(pid=11)  # as after its last task, by its plan
+    assert not busy(drain(settled, WORKER))
     story = Story().publish("a").received("a").started("a").note("returned", "a").dies(pid=11)
     assert not busy(drain(story.dies().event("worker_ready", role=OTHER), OTHER))
