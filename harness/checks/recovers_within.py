@@ -25,6 +25,9 @@ class RecoversWithin(Struct, frozen=True):
             return Verdict(Outcome.UNKNOWN, tuple(missed))
         if took_s is not None:
             return Verdict(Outcome.BROKEN, (f"recovered after {took_s:.1f} s, not {self.s:g} s",))
+        cut_short = counting.cut_short(history)
+        if cut_short and history.end_s - fault.mono_s < self.s:
+            return Verdict(Outcome.UNKNOWN, tuple(cut_short))
         if counting.stranded(history):
             return Verdict(Outcome.BROKEN, ("nothing was completed after the fault",))
         return Verdict(Outcome.UNKNOWN, ("nothing was left to run after the fault",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from harness.model import MissingPartError
 
 
 @pytest.fixture(autouse=True)
-def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give the test a machine with nothing on PATH, and a ``.tools`` of its own."""
+def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Give the test a machine with nothing on PATH, and a ``.tools`` of its own. What it found
+    there is forgotten: a later test of this process would start it as a server."""
     (tmp_path / "path").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     for name in parts._CATALOGUE:
@@ -21,7 +23,8 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(parts, "_tools", lambda: tmp_path / ".tools")
     monkeypatch.setattr(parts, "_RABBITMQ_PLACES", ())
     parts._located.cache_clear()
-    return tmp_path
+    yield tmp_path
+    parts._located.cache_clear()
 
 
 def executable(path: Path, says: str = "") -> Path:
