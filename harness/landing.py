@@ -5,11 +5,11 @@ A fault that did not is no evidence, of nothing: the trial is ``unknown``. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness import counting
 from harness.history import Execution, History
-from harness.model import Event, Fate
+from harness.model import Event, Fate, MessageId
 from harness.record import FaultRecord
 
 DEATHS_DATED_BACK_S = 5.0
@@ -40,18 +40,26 @@ def fault_records(history: History) -> list[FaultRecord]:
     """Each planned fault with its evidence, and the messages it hit."""
     fired = {event.data["index"]: event for event in history.of("fault_fired")}
     done = {event.data["index"]: event for event in history.of("fault_done")}
+    fates = counting.fates(history) if done else {}
     return [
-        _fault_record(history, plan, fired.get(plan.data["index"]), done.get(plan.data["index"]))
+        _fault_record(
+            history, fates, plan, fired.get(plan.data["index"]), done.get(plan.data["index"])
+        )
         for plan in history.of("fault_planned")
     ]
 
 
 def _fault_record(
-    history: History, plan: Event, fired: Event | None, done: Event | None
+    history: History,
+    fates: Mapping[MessageId, Fate],
+    plan: Event,
+    fired: Event | None,
+    done: Event | None,
 ) -> FaultRecord:
     evidence = dict(_facts(done)) if done else {}
     if done and done.data.get("why_not"):
         evidence["why_not"] = done.data["why_not"]
+    hit = _hit(history, plan, fired, done) if fired and done else []
     return FaultRecord(
         kind=str(plan.data["kind"]),
         target=str(plan.data["target"]),
@@ -59,7 +67,15 @@ def _fault_record(
         fired_at_s=round(fired.mono_s - history.start_s, 3) if fired else None,
         landed=bool(done and done.data.get("landed")),
         evidence=evidence,
-        hit=_hit(history, plan, fired, done) if fired and done else [],
+        hit=[
+            {
+                "task_id": message.task_id,
+                "retries": message.retries,
+                "step": last,
+                "fate": fates.get(message, Fate.UNKNOWN).value,
+            }
+            for message, last in hit
+        ],
     )
 
 
@@ -68,9 +84,10 @@ def _facts(done: Event) -> dict[str, object]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[dict[str, object]]:
-    """The messages in the state the fault is about: the one that waited at its step, a body cut
-    off by it (a kill), or one that was running when it began (the network)."""
+def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[tuple[MessageId, str]]:
+    """The messages in the state the fault is about, and the last step of each: the one that waited
+    at its step, a body cut off by it (a kill), or one that was running when it began (the network).
+    """
     held = [fired.message] if fired.data.get("held") else []
     if plan.data.get("kills"):
         victims = _facts(done).get("victims")
@@ -81,17 +98,7 @@ def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[dict[
         runs, until_s = history.going_at(fired.mono_s), fired.mono_s
     others = [(run.message, history.last_step(run, until_s)) for run in runs]
     found = [(message, str(fired.data.get("step"))) for message in held]
-    found += [(message, last) for message, last in others if message not in held]
-    ends = counting.fates(history)
-    return [
-        {
-            "task_id": message.task_id,
-            "retries": message.retries,
-            "step": last,
-            "fate": ends.get(message, Fate.UNKNOWN).value,
-        }
-        for message, last in found
-    ]
+    return found + [(message, last) for message, last in others if message not in held]
 
 
 def _cut_off_by(run: Execution, fired: Event, done: Event) -> bool:

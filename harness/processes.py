@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import psutil
 
+POLL_S = 0.005
 GONE_WITHIN_S = 20.0
 """A killed process is gone within milliseconds; on a loaded machine, a little later."""
 
@@ -28,9 +29,15 @@ def family(pid: int) -> list[int]:
         return []
 
 
+def until(done: Callable[[], bool], within_s: float) -> Generator[float, None, bool]:
+    """Wait, as a fault waits, until ``done()``; false when the time ran out first."""
+    deadline_s = time.monotonic() + within_s
+    while not (over := done()) and time.monotonic() < deadline_s:
+        yield POLL_S
+    return over
+
+
 def gone(pids: Sequence[int]) -> Generator[float, None, list[int]]:
     """Wait, as a fault waits, until these have ended; gives those that have not in time."""
-    deadline_s = time.monotonic() + GONE_WITHIN_S
-    while any(map(alive, pids)) and time.monotonic() < deadline_s:
-        yield 0.01
+    yield from until(lambda: not any(map(alive, pids)), GONE_WITHIN_S)
     return [pid for pid in pids if alive(pid)]

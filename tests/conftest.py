@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 from tests.searching import PROFILE
+
+if TYPE_CHECKING:
+    from tests.trials import Trials
 
 # A shell leaves SIGINT and SIGQUIT ignored in what it starts in the background, and what is
 # ignored stays so in every child. A handler does not: children begin with the default.
@@ -23,3 +29,15 @@ for _signum, _handler in (
 settings.register_profile("same", derandomize=True, deadline=None, database=None)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(PROFILE)
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
+    """Real trials, on servers that a module's tests share."""
+    from tests.trials import Trials  # of all tests, few need it
+
+    trials = Trials(tmp_path_factory.mktemp("trials"))
+    try:
+        yield trials
+    finally:
+        trials.close()

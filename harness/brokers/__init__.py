@@ -7,17 +7,14 @@ A broker ``NAME`` is the module ``harness/brokers/NAME.py``, whose ``BROKER`` sa
 from __future__ import annotations
 
 import importlib
-import pkgutil
 
-from harness.naming import known
+from harness.naming import known, modules
 from harness.protocols import Broker
 
 
 def names() -> list[str]:
     """Name every broker there is, in alphabetical order. Imports none of them."""
-    return sorted(
-        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
-    )
+    return modules(__path__)
 
 
 def load(name: str) -> Broker:

@@ -8,14 +8,13 @@ path that stands in a file: a run folder may come from anybody.
 
 from __future__ import annotations
 
-import pkgutil
 from importlib import import_module
 from importlib.metadata import entry_points
 
 import msgspec
 
 from harness.model import UsageError
-from harness.naming import known
+from harness.naming import known, modules
 from harness.protocols import Check
 
 ENTRY_POINTS = "ackproof.checks"
@@ -23,8 +22,7 @@ ENTRY_POINTS = "ackproof.checks"
 
 def names() -> list[str]:
     """Name every check that is installed, in alphabetical order. Imports none of them."""
-    ours = {module.name for module in pkgutil.iter_modules(__path__)}
-    return sorted(ours | {point.name for point in entry_points(group=ENTRY_POINTS)})
+    return sorted({*modules(__path__)} | {point.name for point in entry_points(group=ENTRY_POINTS)})
 
 
 def dump(check: Check) -> dict[str, object]:

@@ -8,14 +8,14 @@ runs on real workers. There is no list to edit.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 
+from harness.naming import modules
 from harness.protocols import Fault
 
 
 def names() -> list[str]:
     """Name every fault there is, in alphabetical order. Imports none of them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return modules(__path__)
 
 
 def examples(name: str) -> tuple[Fault, ...]:

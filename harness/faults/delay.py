@@ -5,13 +5,12 @@ step ──────── for_s ────────▶ goes on
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger, step
-from harness.processes import alive
+from harness.processes import alive, until
 from harness.protocols import Firing, Stack
 
 LEAVES_WITHIN_S = 20.0
@@ -37,9 +36,7 @@ class Delay(Struct, frozen=True):
         yield self.for_s
         early = stack.left(at)
         stack.release(at)
-        deadline_s = time.monotonic() + LEAVES_WITHIN_S
-        while not stack.left(at) and alive(at.pid) and time.monotonic() < deadline_s:
-            yield 0.005
+        yield from until(lambda: bool(stack.left(at)) or not alive(at.pid), LEAVES_WITHIN_S)
         landed = not early and bool(stack.left(at))
         return Evidence(
             landed=landed,

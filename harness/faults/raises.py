@@ -5,13 +5,12 @@ step ── waits ── told to raise ──▶ module:Class, out of the functi
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger, step
-from harness.processes import alive
+from harness.processes import alive, until
 from harness.protocols import Firing, Stack
 
 RAISES_WITHIN_S = 20.0
@@ -34,9 +33,7 @@ class Raises(Struct, frozen=True):
 
     def fire(self, stack: Stack, at: Event) -> Firing:
         stack.release(at, self.error)
-        deadline_s = time.monotonic() + RAISES_WITHIN_S
-        while not stack.left(at) and alive(at.pid) and time.monotonic() < deadline_s:
-            yield 0.005
+        yield from until(lambda: bool(stack.left(at)) or not alive(at.pid), RAISES_WITHIN_S)
         yield LAST_WORDS_S
         left = stack.left(at)
         raised = left == "raised"

@@ -16,14 +16,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Generator
 from contextlib import suppress
 from typing import ClassVar
 
 from msgspec import Struct
 
 from harness.model import Event, Evidence, Trigger, step
-from harness.processes import alive, family, gone
+from harness.processes import alive, family, gone, until
 from harness.protocols import Firing, Stack
 
 MEETS_WITHIN_S = 20.0
@@ -43,8 +42,11 @@ class Sigkill(Struct, frozen=True):
     until: str = ""
 
     def fire(self, stack: Stack, at: Event) -> Firing:
-        if self.until and not (yield from _met(stack, at, self.until)):
-            return Evidence(landed=False, why_not=f"its message was not met at {self.until}")
+        if self.until:
+            stack.meet(at, self.until)
+            # It may have gone by before it was stopped.
+            if not (yield from until(lambda: stack.met(at), MEETS_WITHIN_S)):
+                return Evidence(landed=False, why_not=f"its message was not met at {self.until}")
         role = stack.role(at)
         worker = stack.worker(role)
         child = stack.child_pid(at)
@@ -83,15 +85,6 @@ class Sigkill(Struct, frozen=True):
 
     def heal(self, stack: Stack) -> None:
         """Nothing is left of it: a replacement worker is the scenario's affair."""
-
-
-def _met(stack: Stack, at: Event, step: str) -> Generator[float, None, bool]:
-    """Wait until the pool process stands at its step. It may have gone by before it was stopped."""
-    stack.meet(at, step)
-    deadline_s = time.monotonic() + MEETS_WITHIN_S
-    while not stack.met(at) and time.monotonic() < deadline_s:
-        yield 0.005
-    return stack.met(at)
 
 
 def sigkill(target: str, *, when: Trigger, until: str = "") -> Sigkill:

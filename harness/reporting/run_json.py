@@ -57,7 +57,7 @@ def load(path: Path) -> RunRecord:
     try:
         head = reading.decode(packed, _Head)
         if head.schema == SCHEMA:
-            return reading.decode(packed, RunRecord)
+            return msgspec.json.decode(packed, type=RunRecord)  # it was read strictly just now
     except msgspec.ValidationError as error:
         raise UsageError(f"{_shown(file)} is not a run's record: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

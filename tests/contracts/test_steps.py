@@ -3,8 +3,6 @@ there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from harness import steps
@@ -20,15 +18,6 @@ from tests.trials import TASKS, Trials, app, expected_steps, seen_on_the_way, wa
 BROKERS = ("redis", "rabbitmq", "sqs")
 IN_MAIN = ("threads", "solo")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    trials = Trials(tmp_path_factory.mktemp("steps"))
-    try:
-        yield trials
-    finally:
-        trials.close()
 
 
 @pytest.mark.parametrize(

@@ -88,15 +88,6 @@ def production() -> Iterator[Production]:
     production.close()
 
 
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    trials = Trials(tmp_path_factory.mktemp("isolation"))
-    try:
-        yield trials
-    finally:
-        trials.close()
-
-
 def app(folder: Path, url: str, results: str, first: str = "", publish: str = PUBLISH) -> Workload:
     """Its worker's command names production too (``-b``), and so does its environment."""
     first, publish = first.format(url=url), publish.format(url=url)

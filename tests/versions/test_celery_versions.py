@@ -6,7 +6,6 @@ newest is what all other tests run on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,15 +34,6 @@ AT_ONCE = "rabbitmq"
 does the same by itself, whatever Celery's version."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    trials = Trials(tmp_path_factory.mktemp("versions"))
-    try:
-        yield trials
-    finally:
-        trials.close()
 
 
 @pytest.fixture(params=PINS)
