@@ -64,6 +64,7 @@ def write(
             "pool": scenario.pool,
             "settings": dict(scenario.settings),
             "options": scenario.options,
+            "env": scenario.env,
             "replace_workers": scenario.replace_workers,
             "late_after_s": scenario.late_after_s,
             "patience_s": scenario.patience_s,

@@ -59,6 +59,9 @@ def trial_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--broker", "brokers", multiple=True, metavar="NAME", help="repeatable"),
         click.option("--profile", "profiles", multiple=True, metavar="NAME", help="repeatable"),
         click.option("--scenario", "scenarios", multiple=True, metavar="NAME", help="repeatable"),
+        click.option(
+            "-m", "marked", default="", metavar="EXPR", help="by pytest markers: -m 'not long'"
+        ),
         click.option("--out", default="reports", metavar="DIR", help="folder for run folders"),
         click.option("--seed", type=int, metavar="N", help="drawn and printed by default"),
         click.option("--jobs", type=click.IntRange(1), metavar="N", help="trials at once"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from harness.history import Execution, History
-from harness.model import BrokerView, Counts, Fate, Held, MessageId
+from harness.model import BrokerView, Counts, Event, Fate, Held, MessageId
 from harness.record import Timings
 
 
@@ -132,6 +132,19 @@ def back_in_s(history: History, one: Held) -> float | None:
     if view is None or one.back_at_s is None or one.back_at_s < view.at_s:
         return None
     return one.back_at_s - view.at_s
+
+
+def given_back(history: History) -> dict[MessageId, tuple[Event, float]]:
+    """Messages that a worker put back to be out again so many seconds later (SQS), which nobody has
+    received since."""
+    found: dict[MessageId, tuple[Event, float]] = {}
+    for event in history.of("received", "given_back"):
+        in_s = event.data.get("back_in_s")
+        if event.kind == "given_back" and isinstance(in_s, int | float):
+            found[event.message] = (event, float(in_s))
+        else:
+            found.pop(event.message, None)
+    return found
 
 
 def held(history: History) -> dict[MessageId, Held]:

@@ -14,7 +14,7 @@ shows because a worker took it is in the history when the two are held against e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 
 from msgspec import Struct
@@ -145,9 +145,14 @@ def _looping(drain: Drain) -> Settled | None:
     time is over. What loops is named."""
     left = set(_unfinished(drain.history))
     for message, runs in drain.history.runs_of.items():
-        if len(runs) >= drain.attempts_max and left <= {message}:
+        if len(runs) < drain.attempts_max:
+            continue
+        others = left - {message}
+        # What was there before its second run has been passed over so often that it is for ever.
+        if all(_passed_over(drain.history, one, runs[1:]) for one in others):
             told = f"{message.task_id} ({runs[0].task}) was started {len(runs)} times"
             told += " and never came to its end" if message in left else ""
+            told += f", before {len(others)} that were there earlier" if others else ""
             return Settled(told, loops=True, looping=message)
     if drain.now_s < drain.bound_s:
         return None
@@ -162,6 +167,18 @@ def _looping(drain: Drain) -> Settled | None:
         settled=False,
         loops=True,
     )
+
+
+def _passed_over(history: History, message: MessageId, for_runs: Sequence[Execution]) -> bool:
+    """Whether a message was with the broker before all these runs of another, and no worker was
+    ever seen to have it."""
+    life = history.life(message)
+    sent_s = min((e.mono_s for e in life if e.kind == "publish_ok"), default=inf)
+    seen = any(e.kind not in {"publish_invoke", *_PUBLISHED} for e in life)
+    return not seen and bool(for_runs) and sent_s < for_runs[0].started_s
+
+
+_PUBLISHED = ("publish_ok", "publish_info", "publish_fail")
 
 
 def decide(drain: Drain, looks: Looks) -> Settled | None:
@@ -227,17 +244,21 @@ def _all_come_back_too_late(drain: Drain, view: BrokerView) -> Settled | None:
 
 def _returns(drain: Drain, view: BrokerView) -> Iterable[float]:
     """The earliest return of each unacknowledged message, wall clock; where the broker does not
-    name them, from when each was last received."""
+    name them, from when each was last received, or given back by a worker that told when it is out
+    again."""
     if view.named:
         return [one.earliest_at_s for one in view.held if one.earliest_at_s is not None]
-    given_out_s = {event.message: event.mono_s for event in drain.history.of("publish_ok")}
+    earliest_s = drain.horizon.earliest_s
+    back_s = {e.message: e.mono_s + earliest_s for e in drain.history.of("publish_ok")}
+    given_back = counting.given_back(drain.history)
     for event in drain.history.of("received", "acked", "rejected"):
         if event.kind == "received":
-            given_out_s[event.message] = event.mono_s
+            back_s[event.message] = event.mono_s + earliest_s
         else:
-            given_out_s.pop(event.message, None)
-    ago_s = [drain.now_s - mono_s for mono_s in given_out_s.values()]
-    return [drain.now_at_s - ago + drain.horizon.earliest_s for ago in ago_s]
+            back_s.pop(event.message, None)
+    for message, (event, in_s) in given_back.items():
+        back_s[message] = event.mono_s + in_s
+    return [drain.now_at_s + mono_s - drain.now_s for mono_s in back_s.values()]
 
 
 def _reserved(history: History, live: frozenset[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness import counting
-from harness.history import Execution, History
+from harness.history import STEPS, Execution, History
 from harness.model import Event, Fate, MessageId
 from harness.record import FaultRecord
 
@@ -86,9 +86,13 @@ def _facts(done: Event) -> dict[str, object]:
 
 def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[tuple[MessageId, str]]:
     """The messages in the state the fault is about, and the last step of each: the one that waited
-    at its step, a body cut off by it (a kill), or one that was running when it began (the network).
+    at its step, a body cut off by it (a kill), what a worker that was told to end had in its hands,
+    or a body that was running when it began (the network).
     """
     held = [fired.message] if fired.data.get("held") else []
+    told_role, told_s = _facts(done).get("told_role"), _facts(done).get("told_mono_s")
+    if isinstance(told_role, str) and isinstance(told_s, float):
+        return list(_in_hand(history, told_role, told_s).items())
     if plan.data.get("kills"):
         victims = _facts(done).get("victims")
         pids = set(victims) if isinstance(victims, list) else set()
@@ -99,6 +103,26 @@ def _hit(history: History, plan: Event, fired: Event, done: Event) -> list[tuple
     others = [(run.message, history.last_step(run, until_s)) for run in runs]
     found = [(message, str(fired.data.get("step"))) for message in held]
     return found + [(message, last) for message, last in others if message not in held]
+
+
+def _in_hand(history: History, role: str, mono_s: float) -> dict[MessageId, str]:
+    """What a worker ran at that moment, or had received and not settled; its last step there."""
+    found = {
+        run.message: history.last_step(run, mono_s)
+        for run in history.going_at(mono_s)
+        if run.role == role
+    }
+    received: dict[MessageId, str] = {}
+    for event in history.of(*STEPS):
+        if event.role != role or event.mono_s > mono_s:
+            continue
+        if event.kind == "received":
+            received[event.message] = event.kind
+        elif event.kind in {"acked", "rejected"}:
+            received.pop(event.message, None)
+        elif event.message in received:
+            received[event.message] = event.kind
+    return {**received, **found}
 
 
 def _cut_off_by(run: Execution, fired: Event, done: Event) -> bool:

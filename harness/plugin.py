@@ -97,6 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "ackproof(brokers=..., profiles=...): narrow the brokers and profiles a scenario runs on",
     )
     config.addinivalue_line("markers", "canary: a scenario that must come out broken")
+    config.addinivalue_line("markers", "long: half a minute and more; see `ackproof check -m`")
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
         config.pluginmanager.register(TrialWorker(workerinput["ackproof"]), HOLDER)
@@ -152,7 +153,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--ackproof-longest-first"):
         return
     by_broker: defaultdict[str, list[pytest.Item]] = defaultdict(list)
-    for item in sorted(items, key=_least_s, reverse=True):
+    for item in sorted(items, key=_length, reverse=True):
         by_broker[_broker_of(item)].append(item)
     workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
     hands = max(1, workers // max(1, len(by_broker)))
@@ -166,9 +167,11 @@ def _broker_of(item: pytest.Item) -> str:
     return str(call.params.get("run", ("",))[0]) if call else ""
 
 
-def _least_s(item: pytest.Item) -> float:
+def _length(item: pytest.Item) -> tuple[bool, float]:
+    """How long its trial is likely to take, as far as that can be said beforehand."""
     scenario = getattr(getattr(item, "module", None), "SCENARIO", None)
-    return scenario.least_s if isinstance(scenario, Scenario) else 0.0
+    least_s = scenario.least_s if isinstance(scenario, Scenario) else 0.0
+    return item.get_closest_marker("long") is not None, least_s
 
 
 class Result:
@@ -533,6 +536,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int | None
     unknown_tries: int
     measure: bool
+    marked: str = ""
+    """Only scenarios whose markers satisfy this expression, as pytest's ``-m``."""
 
 
 def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecord:
@@ -556,6 +561,7 @@ def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecor
     args += ["-p", "no:cacheprovider", "--import-mode=importlib", "--assert=plain"]
     args += [f"--seed={asked.seed}"] if asked.seed is not None else []
     args += ["--ackproof-measure"] if asked.measure else []
+    args += ["-m", asked.marked] if asked.marked else []
     args += [f"--ackproof-unknown-tries={asked.unknown_tries}"]
     sweep(Path(asked.out))
     run_id = new_run_id()
@@ -578,12 +584,14 @@ def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecor
         raise StartError(controller.stopped)
     if not record.trials and not controller.interrupted:
         reasons = [line.partition(": ")[2] or line for line in record.errors or record.not_run]
-        raise StartError(next(iter(reasons), _nothing_in(files)))
+        raise StartError(next(iter(reasons), _nothing_in(files, asked.marked)))
     return record
 
 
-def _nothing_in(files: Sequence[Path]) -> str:
+def _nothing_in(files: Sequence[Path], marked: str) -> str:
     names = ", ".join(str(file) for file in files[:3]) + (", …" if files[3:] else "")
+    if marked:
+        return f"there is nothing to run in {names} for the marker expression -m {marked!r}"
     return (
         f"there is nothing to run in {names}. A scenario is a test that takes the `run` fixture, "
         "and may be narrowed to some brokers"

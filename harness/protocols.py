@@ -79,8 +79,9 @@ class Lease(Protocol):
 
     def name_held(self, live: Settings, received: Sequence[Event]) -> BrokerView:
         """As ``view``, with every held message named; all workers are gone by now, so
-        messages may be taken and put back. ``received`` are the probe's events (SQS needs
-        their receipt handles)."""
+        messages may be taken and put back. ``received`` are the probe's events of messages that
+        came to a worker or were given back by one, in order (SQS needs their receipt handles and
+        times)."""
 
     def horizon(self, live: Settings) -> Horizon: ...
     def release(self) -> None: ...

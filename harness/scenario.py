@@ -27,6 +27,8 @@ class Scenario:
     """Celery settings, laid over the profile's."""
     options: dict[str, str] = field(default_factory=dict)
     """The workload's own options, such as ``variant``."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment of the workers, over the workload's own: ``{"REMAP_SIGTERM": "SIGQUIT"}``."""
     faults: Sequence[Fault] = ()
     in_turn: bool = False
     """Whether each fault has a message of its own: the next message is published when the end of

@@ -261,6 +261,7 @@ class Stage:
         url = self.lease.url(via.host, via.port)
         return {
             **self.workload.environment(self._values(role)),
+            **({} if direct else self.scenario.env),
             # Celery asks these three before any setting, whoever made it.
             "CELERY_BROKER_URL": url,
             "CELERY_BROKER_READ_URL": url,

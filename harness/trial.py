@@ -352,7 +352,7 @@ def _look(stage: Stage, looks: drain.Looks) -> None:
 
 def _collect(stage: Stage) -> None:
     """Stop the workers, then name every message the broker still holds; read the effects."""
-    received = list(stage.history().of("received"))
+    received = list(stage.history().of("received", "given_back"))
     stage.stop()
     stage.tick()
     view = stage.lease.name_held(stage.live_settings, received)

@@ -238,8 +238,9 @@ class Story:
         landed: bool = True,
         why_not: str = "",
         victims: Sequence[int] | None = None,
+        **facts: object,
     ) -> Story:
-        facts = {} if victims is None else {"victims": list(victims)}
+        facts |= {} if victims is None else {"victims": list(victims)}
         return self.event("fault_done", index=index, landed=landed, why_not=why_not, facts=facts)
 
     # -- the end -----------------------------------------------------------------------

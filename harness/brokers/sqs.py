@@ -157,7 +157,6 @@ class SQSLease:
         return timeout_s, _chosen(options, "visibility_timeout")
 
     def _look_into(self, url: str, receipts: Sequence[_Receipt]) -> _Look:
-        totals = self._totals(url)
         visible = list(self._receive_all(url))
         seen = {taken.sqs_id for taken in visible}
         try:
@@ -166,13 +165,14 @@ class SQSLease:
                 if receipt.sqs_id not in seen:
                     self._free(url, receipt.handle)
             in_flight = list(self._receive_all(url))
+            totals = self._totals(url)
         finally:
             for taken in visible:
                 self._free(url, taken.handle)
         for taken in in_flight:
             self._free(url, taken.handle)
-        fetched_at_s = {receipt.sqs_id: receipt.at_s for receipt in receipts}
-        return _look(totals, visible, in_flight, fetched_at_s)
+        latest = {receipt.sqs_id: receipt for receipt in receipts}
+        return _look(totals, visible, in_flight, latest)
 
     def _receive_all(self, url: str) -> Iterator[_Taken]:
         """Receive until nothing is visible. What is not counted is among them."""
@@ -218,6 +218,8 @@ class _Receipt(NamedTuple):
     sqs_id: str
     handle: str
     at_s: float
+    back_in_s: float | None = None
+    """It was given back at ``at_s``, to be out again so much later; None: it was not."""
 
 
 class _Look(NamedTuple):
@@ -349,51 +351,75 @@ def _plain(body: str) -> bytes:
 def _receipts(received: Sequence[Event]) -> dict[str, list[_Receipt]]:
     """What the probe saw, by queue name; the latest receipt of a message stands last."""
     receipts: dict[str, list[_Receipt]] = {}
+    latest: dict[MessageId, tuple[str, _Receipt]] = {}
     for event in received:
+        if event.kind == "given_back":
+            _note_given_back(receipts, latest.get(event.message), event)
+            continue
         delivery = event.data.get("delivery_info")
         if not isinstance(delivery, Mapping):
             continue
         message = delivery.get("sqs_message")
         if isinstance(message, Mapping):
             # The URL that the worker used may lead through a proxy: only its name counts.
-            receipts.setdefault(_name(str(delivery.get("sqs_queue", ""))), []).append(
-                _Receipt(str(message["MessageId"]), str(message["ReceiptHandle"]), event.at_s)
-            )
+            queue = _name(str(delivery.get("sqs_queue", "")))
+            receipt = _Receipt(str(message["MessageId"]), str(message["ReceiptHandle"]), event.at_s)
+            receipts.setdefault(queue, []).append(receipt)
+            latest[event.message] = queue, receipt
     return receipts
+
+
+def _note_given_back(
+    receipts: Mapping[str, list[_Receipt]], of: tuple[str, _Receipt] | None, event: Event
+) -> None:
+    back_in_s = event.data.get("back_in_s")
+    if of is not None and isinstance(back_in_s, int | float):
+        queue, receipt = of
+        receipts[queue].append(receipt._replace(at_s=event.at_s, back_in_s=float(back_in_s)))
 
 
 def _look(
     totals: _Totals,
     visible: Sequence[_Taken],
     in_flight: Sequence[_Taken],
-    fetched_at_s: Mapping[str, float],
+    latest: Mapping[str, _Receipt],
 ) -> _Look:
-    """Put together what one queue holds. What was found and does not count is taken off."""
+    """Put together what one queue holds. What was found and does not count is taken off.
+
+    ``totals`` are of after all that was received: only their sum is of use, for a message whose
+    visibility timeout ends meanwhile is in flight at one moment and visible at the next. To count
+    it as both would make one more of it, which nobody could name.
+    """
+    unseen = totals.visible + totals.in_flight - len(visible) - len(in_flight)
     uncounted = [sum(not taken.reading.counts for taken in found) for found in (visible, in_flight)]
     ready = [Held(*message, where="ready") for _, message in _named(visible)]
     unacked = [
-        _in_flight(message, fetched_at_s.get(sqs_id), totals.timeout_s)
+        _in_flight(message, latest.get(sqs_id), totals.timeout_s)
         for sqs_id, message in _named(in_flight)
     ]
     return _Look(
-        ready=max(len(visible), totals.visible + totals.delayed) - uncounted[0],
-        unacked=max(len(in_flight), totals.in_flight) - uncounted[1],
+        ready=len(visible) + totals.delayed - uncounted[0],
+        unacked=len(in_flight) + max(0, unseen) - uncounted[1],
         held=(*ready, *unacked),
     )
 
 
-def _in_flight(message: MessageId, fetched_at_s: float | None, timeout_s: float) -> Held:
-    if fetched_at_s is None:
+def _in_flight(message: MessageId, latest: _Receipt | None, timeout_s: float) -> Held:
+    if latest is None:
         return Held(*message, where="unacked", why="its visibility timeout ended just now")
-    back_at_s = fetched_at_s + timeout_s
+    invisible_s = timeout_s if latest.back_in_s is None else latest.back_in_s
+    back_at_s = latest.at_s + invisible_s
     if back_at_s < time.time():
-        why = f"in flight for longer than its visibility timeout of {timeout_s:g} s: extended"
+        why = f"in flight for longer than its visibility timeout of {invisible_s:g} s: extended"
         return Held(*message, where="unacked", why=why)
+    told = "visibility timeout {:g} s after it was received"
+    if latest.back_in_s is not None:
+        told = "given back by its worker, to be out again {:g} s later (wait_time_seconds)"
     return Held(
         *message,
         where="unacked",
         back_at_s=back_at_s,
-        why=f"visibility timeout {timeout_s:g} s after it was received",
+        why=told.format(invisible_s),
         earliest_at_s=back_at_s,
     )
 

@@ -380,3 +380,14 @@ def test_ticking_until_a_time_is_up(scene: Build) -> None:
     stage = scene()
     assert stage.stage.tick_until(lambda: True, 0.0)
     assert not stage.stage.tick_until(lambda: False, 0.01)
+
+
+def test_the_workers_environment_is_the_scenarios_own(scene: Build) -> None:
+    """Of workers alone, replacements too; and nothing in it leads them elsewhere."""
+    stage = scene(env={"REMAP_SIGTERM": "SIGQUIT", "CELERY_BROKER_URL": "redis://elsewhere"})
+    stage.stage.start_worker("worker-1+", marker=False)
+    stage.stage.start_producer()
+    env = stage.runtime.env
+    assert env["worker-1"]["REMAP_SIGTERM"] == env["worker-1+"]["REMAP_SIGTERM"] == "SIGQUIT"
+    assert "REMAP_SIGTERM" not in env["producer"]
+    assert "elsewhere" not in env["worker-1"]["CELERY_BROKER_URL"]

@@ -85,17 +85,6 @@ def test_two_workers_each_get_their_marker_and_their_share(run: RunTrial) -> Non
 def test_k4_a_poisoned_message_ends_its_trial(run: RunTrial) -> None:
     """K4: a task that kills its own process is given out for ever. Every start is progress; the
     trial ends all the same, the others are completed, and the reason names what loops."""
-    poisoned(run)
-
-
-@pytest.mark.full  # on SQS half a minute
-@only("rabbitmq", "sqs")
-def test_k4_elsewhere(run: RunTrial) -> None:
-    """The same."""
-    poisoned(run)
-
-
-def poisoned(run: RunTrial) -> None:
     scenario = Scenario(
         workload="workloads/poison",
         tasks=3,

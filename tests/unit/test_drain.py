@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.drain import GRACE_S, QUIET_S, TRANSIT_S, Drain, Looks, Settled, busy, gave_up, kept
 from harness.drain import decide as decide_on
 from harness.model import MARKER_TASK, BrokerView, Held, Horizon
-from tests.histories import WALL_S, WORKER, Story
+from tests.histories import MAIN, WALL_S, WORKER, Story
 
 OTHER = "worker-1+"
 SOON_S = 0.1
@@ -412,6 +412,25 @@ def test_a_view_without_names_goes_by_what_was_handed_out() -> None:
     assert decide(soon, view(unacked=1, named=False)) is None
 
 
+def given_back(story: Story, in_s: float) -> Story:
+    return story.event("given_back", "a", role=WORKER, by=MAIN, back_in_s=in_s)
+
+
+def test_what_a_worker_gave_back_is_out_again_when_it_said() -> None:
+    """SQS, at a worker's orderly end or when a message is requeued: after the time of a long poll,
+    not after its visibility timeout of half an hour. Until somebody receives it anew."""
+    story = Story().publish("a").received("a")
+    given_back(story, 73.0).rejected("a").dies().event("worker_ready", role=OTHER)
+    now = drain(story, OTHER, earliest_s=1800.0, after_s=10.0)
+    assert "come back in 60 s" in why(now, view(unacked=1, named=False))
+    soon = given_back(Story().publish("a").received("a"), 10.0).dies()
+    soon.event("worker_ready", role=OTHER)
+    assert decide(drain(soon, OTHER, earliest_s=1800.0), view(unacked=1, named=False)) is None
+    soon.received("a", OTHER).dies(OTHER).event("worker_ready", role=OTHER + "+")
+    now = drain(soon, OTHER + "+", earliest_s=1800.0, after_s=10.0)
+    assert "come back in 1788 s" in why(now, view(unacked=1, named=False))
+
+
 def test_a_view_without_names_that_holds_more_than_we_know_of() -> None:
     """Then no time can be told, and it is waited for."""
     story = Story().publish("a").runs("a").event("worker_ready", role=OTHER)
@@ -498,12 +517,29 @@ def test_a_message_that_kills_its_process_each_time_is_named() -> None:
     assert gave_up(fewer) is None
 
 
-def test_a_message_that_loops_is_no_end_for_the_others() -> None:
-    """Others may still be done; the hard bound is there for when they are not."""
-    story = Story().publish("b").publish("a")
-    for _ in range(25):
+def looped(story: Story, times: int = 25) -> Story:
+    for _ in range(times):
         story.received("a").started("a").dies(pid=11).rejected("a")
-    assert gave_up(drain(story, WORKER)) is None
+    return story
+
+
+def test_a_message_that_loops_is_no_end_for_the_others() -> None:
+    """One that a worker has had may still be done, and one that came later may be next."""
+    taken = looped(Story().publish("b").received("b").publish("a"))
+    later = looped(Story().publish("a")).publish("b").received("a").started("a").dies(pid=11)
+    unsure = looped(Story().publish("b", "info").publish("a"))
+    for story in (taken, later, unsure):
+        assert gave_up(drain(story, WORKER)) is None
+
+
+def test_a_message_that_loops_in_front_of_others() -> None:
+    """RabbitMQ puts it back in front: what was there before its second run was passed over by every
+    run since, and is so for ever (K4 with one slot)."""
+    story = looped(Story().publish("b").publish("c").publish("a"))
+    settled = gave_up(drain(story, WORKER))
+    assert settled is not None
+    assert settled.looping == ("a", 0)
+    assert settled.why.endswith("never came to its end, before 2 that were there earlier")
 
 
 def test_a_message_that_ends_and_runs_again_for_ever_is_named() -> None:

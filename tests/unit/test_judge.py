@@ -314,6 +314,23 @@ def test_a_network_fault_hits_the_bodies_running_when_it_began() -> None:
     assert hits(story.ends()) == [("a", 0, "started")]
 
 
+def test_a_shutdown_hits_what_its_worker_had_in_its_hands() -> None:
+    """What it ran, and what it had received and not settled; as far as each had come when it was
+    told, and of nobody else's."""
+    story = Story()
+    story.planned("shutdown", kills=False)
+    for task_id in "abcde":
+        story.publish(task_id)
+    story.received("d").started("d", pid=13).finished("d", pid=13).acked("d")  # done with
+    story.received("a").acked("a").started("a", pid=11)  # acks early, running
+    story.received("b").received("c", "worker-2").received("e").started("e", pid=12)
+    story.fires().effect("a", pid=11)
+    told_s = story.history().events[-1].mono_s + 0.5
+    story.wait(1.0).effect("e", pid=12).received("c").done(told_role=WORKER, told_mono_s=told_s)
+    hit = {task_id: last for task_id, _, last in hits(story.ends())}
+    assert hit == {"a": "effect", "b": "received", "e": "started"}
+
+
 # -- the rest of a judgement -------------------------------------------------------------
 
 

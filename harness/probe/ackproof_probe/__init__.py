@@ -43,6 +43,7 @@ def install() -> None:
         ("celery.worker.worker", steps.watch_processing),
         ("kombu.transport.redis", steps.watch_redis),
         ("kombu.transport.SQS", steps.watch_sqs),
+        ("kombu.transport.SQS", working.watch_giving_back),
     ):
         when_imported(name, safely(hook))
     target = os.environ.get("ACKPROOF_EFFECT", "")

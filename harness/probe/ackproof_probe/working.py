@@ -160,6 +160,28 @@ def _watch_settling(cls: type[Message], method: str, kind: str) -> None:
     setattr(cls, method, watched)
 
 
+def watch_giving_back(sqs: ModuleType) -> None:
+    """Hook on ``kombu.transport.SQS``: what a worker puts back, requeued or at its shutdown, is out
+    again after ``wait_time_seconds``, and not after its visibility timeout (``Channel._put``)."""
+    put_real = sqs.Channel._put  # noqa: SLF001 - there is no public one
+
+    @wraps(put_real)
+    def put(self: Any, queue: str, message: Any, **kwargs: Any) -> object:
+        result = put_real(self, queue, message, **kwargs)
+        headers = message.get("headers") or {}
+        if message.get("redelivered") and headers.get("id"):
+            record(
+                "given_back",
+                headers["id"],
+                headers.get("retries"),
+                headers.get("task"),
+                back_in_s=self.wait_time_seconds,
+            )
+        return result
+
+    sqs.Channel._put = put  # noqa: SLF001
+
+
 def watch_connection(module: ModuleType) -> None:
     """Hook on ``celery.worker.consumer.consumer``: the worker's link to its broker."""
     connect_real = module.Consumer.connect
