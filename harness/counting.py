@@ -86,7 +86,26 @@ def missed_events(history: History) -> list[str]:
     ]
     if not told and history.first("events_missed"):
         told = ["a probe could not write some of its events: the disk was full, or nearly"]
-    return told
+    return told + unwatched(history)
+
+
+def unwatched(history: History) -> list[str]:
+    """What a probe could not watch, in a Celery that it does not know."""
+    return list(
+        dict.fromkeys(
+            f"the probe of {e.role} could not watch {e.data.get('where')}: {e.data.get('error')}"
+            for e in history.of("probe_failed")
+        )
+    )
+
+
+def unread_canvases(history: History) -> list[str]:
+    """Which publishes did not say what belongs to them: a signature that the probe cannot read."""
+    return [
+        f"what belongs to {event.task_id[:8]} could not be read: {event.data['canvas_unread']}"
+        for event in history.of("publish_invoke")
+        if "canvas_unread" in event.data
+    ]
 
 
 def cut_short(history: History) -> list[str]:
@@ -196,22 +215,59 @@ def stranded(history: History) -> dict[MessageId, Held]:
 def redelivery_pending(history: History) -> dict[MessageId, Held]:
     """Completed, yet the broker holds it: it would run again."""
     done = completed(history)
-    return {message: one for message, one in _at_broker(history).items() if message in done}
+    return {message: one for message, one in at_broker(history).items() if message in done}
 
 
 def would_run_again(history: History) -> list[MessageId]:
     """Started once at least, completed or not, and the broker still holds it."""
-    return [message for message in _at_broker(history) if message in history.executions_of]
+    return [message for message in at_broker(history) if message in history.executions_of]
 
 
 def duplicates(history: History) -> list[MessageId]:
     """Messages whose body started more than once."""
-    return [message for message, runs in history.executions_of.items() if len(runs) > 1]
+    return [message for message in history.executions_of if ran_again(history, message)]
+
+
+def ran_again(history: History, message: MessageId) -> bool:
+    """Whether a body of this message was started more often than it was meant to."""
+    runs = len(history.executions_of.get(message, ()))
+    return runs > 1 and runs > _incarnations(history, message)
+
+
+def _incarnations(history: History, message: MessageId) -> int:
+    """How many tasks ran under this id, one after another: ``Task.replace`` gives its own id to
+    the task that takes its place."""
+    published = [e for e in history.life(message) if e.kind == "publish_invoke"]
+    return max(1, len({event.data.get("nesting", 0) for event in published}))
+
+
+def lineages(history: History, *, sure: bool = False) -> dict[MessageId, int]:
+    """Messages that were published more than once, and how often: each publish goes on by
+    itself. A publish whose end nobody knows counts, unless they are to be ``sure``; one whose
+    beginning was not written may be that of a task which took its place, and never does."""
+    times: Counter[tuple[MessageId, object]] = Counter()
+    nesting: dict[tuple[str, int, MessageId], object] = {}
+    for event in history.of("publish_invoke", "publish_ok", "publish_fail"):
+        process = (event.role, event.pid, event.message)
+        if event.kind == "publish_invoke":
+            nesting[process] = event.data.get("nesting")
+        if process in nesting:
+            times[event.message, nesting[process]] += _COUNTS_AS[event.kind][sure]
+    most: dict[MessageId, int] = {}
+    for (message, _), number in times.most_common():
+        if number > 1:
+            most.setdefault(message, number)
+    return most
+
+
+_COUNTS_AS = {"publish_invoke": (1, 0), "publish_ok": (0, 1), "publish_fail": (-1, 0)}
+"""What an event adds to the publishes of its message: at most, and surely."""
 
 
 def overlapping(history: History) -> list[MessageId]:
     """Of those, the ones of which two runs were going at the same time."""
-    return [message for message, runs in history.executions_of.items() if _any_overlap(runs)]
+    runs_of = history.executions_of
+    return [message for message in duplicates(history) if _any_overlap(runs_of[message])]
 
 
 def doubled_effects(history: History) -> list[MessageId] | None:
@@ -333,7 +389,7 @@ def _any_overlap(runs: Iterable[Execution]) -> bool:
     return False
 
 
-def _at_broker(history: History) -> dict[MessageId, Held]:
+def at_broker(history: History) -> dict[MessageId, Held]:
     return {message: one for message, one in held(history).items() if one.where != "worker"}
 
 

@@ -64,11 +64,7 @@ def _once(reasons: Iterable[str]) -> tuple[str, ...]:
 def _doubts(history: History) -> list[str]:
     """Why the trial as a whole may not be believed."""
     doubts = [str(event.data["why"]) for event in history.of("trial_error")]
-    doubts += [
-        f"the probe of {event.role} could not watch {event.data.get('where')}: "
-        f"{event.data.get('error')}"
-        for event in history.of("probe_failed")
-    ]
+    doubts += counting.unwatched(history)
     if history.first("baseline_met") is None and not doubts:
         doubts.append("baseline not met: no worker completed its marker task")
     if history.first("baseline_met") is not None:

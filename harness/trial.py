@@ -395,7 +395,8 @@ def overridden(asked: Settings, live: Settings) -> list[str]:
     found = []
     for name, value in asked.items():
         real = live.get(name)
-        if name == "result_backend" and urlsplit(str(value)).hostname:
+        led = urlsplit(str(value))
+        if name == "result_backend" and (led.hostname or led.scheme.startswith("redis")):
             continue  # led to the run's own
         same = (
             isinstance(real, Mapping) and value.items() <= real.items()

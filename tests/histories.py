@@ -97,13 +97,23 @@ class Story:
 
     # -- the producer ------------------------------------------------------------------
 
-    def publish(self, task_id: str, *outcomes: str, retries: int = 0) -> Story:
+    def publish(
+        self, task_id: str, *outcomes: str, retries: int = 0, task: str = "", **canvas: object
+    ) -> Story:
         """Invoke, then each outcome: ``ok`` (also when none is given), ``fail``, ``info``;
-        ``died`` writes nothing."""
+        ``died`` writes nothing. ``canvas`` is what the message says of those that belong to it."""
         for step in ("invoke", *(outcomes or ("ok",))):
             if step != "died":
                 kind = f"publish_{step}"
-                self.event(kind, task_id, retries=retries, role="producer", by=PRODUCER)
+                self.event(kind, task_id, retries=retries, task=task, role="producer", by=PRODUCER)
+                self.events[-1].data.update(canvas if step == "invoke" else {})
+        return self
+
+    def chord(self, body: str, *headers: str, **canvas: bool | str) -> Story:
+        """Its headers are published, each with the id of the body."""
+        for index, header in enumerate(headers):
+            said = {"chord": body, "group": "group", "group_index": index, **canvas}
+            self.publish(header, **said)  # type: ignore[arg-type]
         return self
 
     # -- a worker ----------------------------------------------------------------------
@@ -116,9 +126,52 @@ class Story:
         )
 
     def started(
-        self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, retries: int = 0
+        self,
+        task_id: str,
+        worker: str = WORKER,
+        *,
+        pid: int = CHILD,
+        retries: int = 0,
+        given: Sequence[str] | None = None,
     ) -> Story:
-        return self.event("started", task_id, role=worker, by=pid, retries=retries)
+        """``given`` are the digests of a list that was its first argument."""
+        self.event("started", task_id, role=worker, by=pid, retries=retries)
+        if given is not None:
+            told = {"first_argument": list(given), "first_argument_number": len(given)}
+            self.events[-1].data.update(told)
+        return self
+
+    def returned(
+        self,
+        task_id: str,
+        result: str = "null",
+        worker: str = WORKER,
+        *,
+        pid: int = CHILD,
+        retries: int = 0,
+    ) -> Story:
+        return self.event("returned", task_id, role=worker, by=pid, retries=retries, result=result)
+
+    def returns(
+        self,
+        task_id: str,
+        result: str = "null",
+        *,
+        given: Sequence[str] | None = None,
+        pid: int = CHILD,
+        retries: int = 0,
+    ) -> Story:
+        """From received to acked, with what it returned."""
+        self.received(task_id, retries=retries)
+        self.started(task_id, pid=pid, retries=retries, given=given)
+        self.returned(task_id, result, pid=pid, retries=retries)
+        return self.finished(task_id, pid=pid, retries=retries).acked(task_id, retries=retries)
+
+    def raises(self, task_id: str, *, retries: int = 0) -> Story:
+        """From received to acked, with a body that raised."""
+        self.received(task_id, retries=retries).started(task_id, retries=retries)
+        self.note("failed", task_id, retries=retries, exception="ValueError")
+        return self.finished(task_id, retries=retries, state="FAILURE").acked(task_id)
 
     def effect(
         self, task_id: str, worker: str = WORKER, *, pid: int = CHILD, retries: int = 0

@@ -4,7 +4,8 @@
     outcome(starts=(3, 5), ends=(3, 5), overlapping_executions=1)
 
 A count is a number, or a range ``(at_least, at_most)``. The names are those of the contract
-(``Counts``), and of the message that was started most often, ``starts`` and ``ends``.
+(``Counts``), and more: of the message that was started most often, ``starts`` and ``ends``; of
+the one that was published most often, ``lineages``; how many chords and chains did not come out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import NamedTuple, TypedDict, Unpack
 
 from msgspec import Struct
 
-from harness import counting, landing
+from harness import chains, chords, counting, landing
+from harness.findings import Findings
 from harness.history import History
 from harness.model import Counts, MessageId, Outcome, UsageError, Verdict
 from harness.naming import known
@@ -23,8 +25,13 @@ from harness.telling import tell_some
 
 Number = int | tuple[int, int]
 
-STARTS, ENDS = "starts", "ends"
-NAMES = (*Counts.__struct_fields__, STARTS, ENDS)
+STARTS, ENDS, LINEAGES = "starts", "ends", "lineages"
+_FOUND: Mapping[str, Callable[[History], Findings]] = {
+    "failed_chords": chords.findings,
+    "failed_chains": chains.findings,
+}
+"""What other checks find broken, by the name of their number."""
+NAMES = (*Counts.__struct_fields__, STARTS, ENDS, LINEAGES, *_FOUND)
 _ONLY_GROW = {
     "attempted",
     "confirmed",
@@ -33,6 +40,7 @@ _ONLY_GROW = {
     "duplicate_executions",
     "duplicate_effects",
     STARTS,
+    LINEAGES,
 }
 """What is seen of these is proved: events that are missing could only add to them."""
 
@@ -57,6 +65,11 @@ class Numbers(TypedDict, total=False):
     """How often the most started message was started."""
     ends: Number
     """How often that message ran to its end."""
+    lineages: Number
+    """How often the most published message was published, surely or perhaps."""
+    failed_chords: Number
+    failed_chains: Number
+    """Tasks that ran twice in a chain, or should have run after another and did not."""
 
 
 _HARM = {
@@ -66,6 +79,7 @@ _HARM = {
     "overlapping_executions",
     "duplicate_effects",
     "unexpected",
+    *_FOUND,
 }
 """More of these than claimed is broken, whatever became of the fault."""
 
@@ -113,6 +127,10 @@ class _Seen(NamedTuple):
 
 
 def _seen(history: History, name: str, claimed: Mapping[str, object], doubts: list[str]) -> _Seen:
+    if name in _FOUND:
+        found = _FOUND[name](history)
+        most = inf if found.unknown else len(found.broken)
+        return _Seen(len(found.broken), most, most, found.unknown)
     value = _value(history, name)
     if value is None:
         why = "effects were not read: the workload declares no `effects` command"
@@ -134,6 +152,9 @@ def _value(history: History, name: str) -> int | None:
         started = _most_started(history)
         runs = history.executions_of[started] if started else ()
         return sum(name == STARTS or run.finished_s is not None for run in runs)
+    if name == LINEAGES:
+        several = counting.lineages(history).values()
+        return max(several, default=int(bool(counting.attempted(history))))
     value: int | None = getattr(counting.count(history), name)
     return value
 
@@ -183,6 +204,7 @@ _ADDING: Mapping[str, Callable[[History], Iterable[MessageId]]] = {
     "duplicate_effects": _new_doubled_effects,
     STARTS: _more_starts,
     ENDS: _more_starts,
+    LINEAGES: counting.would_run_again,
 }
 """Which messages would add to a count, if they were held."""
 
@@ -197,11 +219,15 @@ _COUNTED: Mapping[str, Callable[[History], Iterable[MessageId]]] = {
     "redelivery_pending": counting.redelivery_pending,
     STARTS: lambda history: filter(None, [_most_started(history)]),
     ENDS: lambda history: filter(None, [_most_started(history)]),
+    LINEAGES: counting.lineages,
 }
 """Which messages make up a count."""
 
 
 def _lives(history: History, name: str) -> str:
+    if name in _FOUND:
+        broken = _FOUND[name](history).broken
+        return f": {broken[0]}" if broken else ""
     counted = _COUNTED.get(name)
     told = tell_some(history, list(counted(history))) if counted else ""
     return f": {told}" if told else ""

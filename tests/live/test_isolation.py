@@ -3,6 +3,7 @@ which is never so much as connected to."""
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -120,8 +121,13 @@ def test_production_is_never_connected_to(
     assert record.verdict is Outcome.HOLDS, record.reasons
     assert (record.counts.confirmed, record.counts.completed) == (3, 3)
     assert production.visits == 0
-    (led,) = {event.data["named"] for event in trials.history(record).of("results_led")}
+    history = trials.history(record)
+    (led,) = {event.data["named"] for event in history.of("results_led")}
     assert led == f"redis://127.0.0.1:{production.port}"
+    # The servers' passwords are for their clients alone.
+    (ready,) = history.of("worker_ready")
+    assert "redis://:**@" in str(ready.data["settings"])
+    assert not re.search(r"://[^/@'\s]*:[^*/@'\s]+@", str(history.events))
 
 
 @pytest.mark.parametrize("way", REFUSED)

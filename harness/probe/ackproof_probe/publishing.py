@@ -6,7 +6,7 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from ackproof_probe import steps
+from ackproof_probe import canvas, steps
 from ackproof_probe.record import record
 
 
@@ -37,7 +37,7 @@ def watch(amqp: ModuleType) -> None:
         ) -> object:
             who = {**_identify(message), "task": name}
             steps.reach("publishing", **who)  # who dies here has attempted nothing
-            record("publish_invoke", **who)
+            record("publish_invoke", **who, **canvas.of(message))
             try:
                 result = send(producer, name, message, *args, **kwargs)
             except BaseException as error:

@@ -81,7 +81,16 @@ def live(worker: Consumer) -> dict[str, Any]:
     shown = {name: conf.get(name) for name in _SHOWN}
     shown.update({name: conf.get(name) for name in asked()})
     shown[TRANSPORT] = _transport(worker)
-    return {name: _as_json(value) for name, value in shown.items()}
+    return {name: _as_json(_without_password(value)) for name, value in shown.items()}
+
+
+def _without_password(value: object) -> object:
+    """What goes into the history is read by others than the servers."""
+    if isinstance(value, str) and "://" in value and "@" in value:
+        from kombu.utils.url import maybe_sanitize_url
+
+        return maybe_sanitize_url(value)
+    return value
 
 
 def _transport(worker: Consumer) -> dict[str, object]:

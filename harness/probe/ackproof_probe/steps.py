@@ -20,7 +20,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from ackproof_probe import marking
+from ackproof_probe import digests, marking
 from ackproof_probe.missing import there
 from ackproof_probe.record import record
 
@@ -239,16 +239,24 @@ def watch_result(base: ModuleType) -> None:
 
         return of_task(current_task) if current_task else {"task_id": task_id}
 
-    def returned(self: object, task_id: str, *args: object, **kwargs: object) -> dict[str, Any]:
-        who = on(self, task_id, *args, **kwargs)
+    def returned(self: object, task_id: str, result: object, *_: object, **__: object) -> Any:
+        who = on(self, task_id)
         # A task that is marked done without running, as a chord's error is, has not returned.
         if who.get("task") not in {None, marking.TASK} and who["task_id"] == task_id:
-            record("returned", **who)
+            record("returned", **who, **_of_header(result))
         return who
 
     if there(base, "celery.backends.base:"):
         done = _before(base.Backend.mark_as_done, "callbacks_published", returned)
         base.Backend.mark_as_done = _after(done, "result_stored", on)
+
+
+def _of_header(result: object) -> dict[str, Any]:
+    """What a chord's header returned, to be compared with what the chord's body is given."""
+    from celery import current_task
+
+    in_chord = getattr(current_task.request, "chord", None)
+    return {"result": digests.digest(result)} if in_chord else {}
 
 
 def watch_retry(task: ModuleType) -> None:

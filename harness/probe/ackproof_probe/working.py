@@ -7,7 +7,7 @@ from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ackproof_probe import marking, missing, settings, steps
+from ackproof_probe import digests, marking, missing, settings, steps
 from ackproof_probe.record import record
 
 if TYPE_CHECKING:
@@ -88,8 +88,10 @@ def _received(request: Request, **_: object) -> None:
     )
 
 
-def _started(task_id: str, task: Task, **_: object) -> None:
+def _started(task_id: str, task: Task, args: Any = (), **_: object) -> None:
     request = task.request
+    # The body of a chord is given the results of its headers as one list.
+    given = args[0] if isinstance(args, list | tuple) and args else None
     record(
         "started",
         task_id,
@@ -97,6 +99,7 @@ def _started(task_id: str, task: Task, **_: object) -> None:
         task.name,
         hostname=request.hostname,
         redelivered=bool((request.delivery_info or {}).get("redelivered")),
+        **(digests.of_list(given) if isinstance(given, list | tuple) else {}),
     )
 
 

@@ -1,0 +1,5 @@
+"""A sample Celery app of chains and chords."""
+
+from pipelines.app import app
+
+__all__ = ["app"]
