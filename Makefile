@@ -8,7 +8,7 @@ jobs ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || sysctl -n hw.ncpu))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test full setup doctor lint clean
+.PHONY: help demo test full setup doctor lint mutants clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,5 +36,8 @@ lint: setup ## ruff, mypy, the import rules
 	MYPYPATH=$$(printf '%s:' workloads/*/) $(bin)/mypy
 	$(bin)/lint-imports
 
+mutants: setup ## break the judge on purpose: its tests must notice 95 % of it (10 minutes)
+	nice -n 10 $(bin)/python scripts/mutants.py
+
 clean: ## remove what the set-up and the tools made; reports stay
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

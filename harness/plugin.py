@@ -39,6 +39,7 @@ from harness.record import SCHEMA, UNKNOWN_TRIES, RunRecord, TrialRecord, Try
 from harness.runtimes import dying
 from harness.runtimes.local import die_with_parent
 from harness.scenario import Scenario
+from harness.shortage import mend, need_room
 from harness.trial import Plan, run_trial
 
 HOLDER = "ackproof-run"
@@ -563,6 +564,7 @@ def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecor
     args += ["--ackproof-measure"] if asked.measure else []
     args += ["-m", asked.marked] if asked.marked else []
     args += [f"--ackproof-unknown-tries={asked.unknown_tries}"]
+    need_room(many)
     sweep(Path(asked.out))
     run_id = new_run_id()
     temp = Path(asked.out).absolute() / run_id / TEMP
@@ -582,6 +584,9 @@ def session(files: Sequence[Path], asked: Asked, progress: Progress) -> RunRecor
     record = controller.record()
     if controller.stopped:
         raise StartError(controller.stopped)
+    if status == pytest.ExitCode.INTERNAL_ERROR and not record.trials:
+        why = said.getvalue().strip().rpartition("INTERNALERROR>")[2].strip()
+        raise StartError(f"the session failed: {why}", mend(why) or "Please report it.")
     if not record.trials and not controller.interrupted:
         reasons = [line.partition(": ")[2] or line for line in record.errors or record.not_run]
         raise StartError(next(iter(reasons), _nothing_in(files, asked.marked)))

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from harness import bundle, drain, steps
+from harness import bundle, drain, shortage, steps
 from harness.judge import Judgement, judge
 from harness.model import (
     MARKER_TASK,
@@ -217,7 +217,7 @@ def _baseline(stage: Stage, broker: str) -> Horizon:
         gone = names - stage.live_roles()
         if gone:
             stage.tick()  # its last words may say more
-            raise StartError(_ended_at_start(stage, min(gone)))
+            raise StartError(_ended_at_start(stage, min(gone)), _mend(stage, min(gone)))
         history = stage.history()
         ready = {event.role for event in history.events if event.kind == "worker_ready"}
         ran = {e.role for e in history.events if e.kind == "finished" and e.task == MARKER_TASK}
@@ -435,6 +435,14 @@ def _ended_at_start(stage: Stage, name: str) -> str:
     process = stage.workers[name]
     said = f"{name} ended at start ({process.poll()}): {last_lines(process.log)}"
     return f"{said} (all of it: {shown(process.log)})"
+
+
+def _mend(stage: Stage, name: str) -> str:
+    """Where it was for want of something of the machine's."""
+    try:
+        return shortage.mend(stage.workers[name].log.read_text(errors="replace"))
+    except OSError:
+        return ""
 
 
 def _not_met(stage: Stage, names: set[str]) -> str:

@@ -23,6 +23,7 @@ part() {
 part tests .venv/bin/python -m pytest tests -n "$jobs" --durations=30
 part "search by Hypothesis" env HYPOTHESIS_PROFILE=search \
   .venv/bin/python -m pytest tests/unit -n "$jobs" -k "reference or round_trips"
+part mutants .venv/bin/python scripts/mutants.py
 part "scenarios, three times" bash -c \
   'for round in 1 2 3; do .venv/bin/ackproof check scenarios/ || exit $?; done'
 part study .venv/bin/ackproof study

@@ -16,7 +16,8 @@ from harness.scenario import Scenario
 from tests.trials import TASKS, Trials, app, expected_steps, seen_on_the_way, way
 
 BROKERS = ("redis", "rabbitmq", "sqs")
-IN_MAIN = ("threads", "solo")
+GREEN = ("gevent", "eventlet")
+IN_MAIN = ("threads", *GREEN, "solo")
 pytestmark = pytest.mark.slow
 
 
@@ -26,8 +27,10 @@ pytestmark = pytest.mark.slow
         pytest.param(
             broker,
             pool,
-            # On every commit: each broker once, and each pool once.
-            marks=[pytest.mark.full] if broker != "redis" and pool != "prefork" else [],
+            # On every commit: each broker once, and each kind of pool once.
+            marks=[pytest.mark.full]
+            if (broker != "redis" and pool != "prefork") or pool == "eventlet"
+            else [],
         )
         for broker in BROKERS
         for pool in ("prefork", *IN_MAIN)
@@ -89,7 +92,10 @@ def test_what_harms_nobody_lands(trials: Trials, fault: Fault) -> None:
     assert (record.counts.lost, record.counts.duplicate_executions) == (0, 0)
 
 
-@pytest.mark.parametrize("pool", IN_MAIN)
+@pytest.mark.parametrize(
+    "pool",
+    [pytest.param(one, marks=[pytest.mark.full] if one == "eventlet" else []) for one in IN_MAIN],
+)
 def test_main_killed_in_a_pool_without_processes(trials: Trials, pool: str) -> None:
     """Acks late on RabbitMQ: redelivered at once, and run to its end by the replacement."""
     fault = sigkill("main", when=step("effect"))
@@ -97,6 +103,80 @@ def test_main_killed_in_a_pool_without_processes(trials: Trials, pool: str) -> N
     assert record.reasons == []
     assert record.faults[0].evidence["died_at_the_step"] is True
     assert (record.counts.completed, record.counts.duplicate_executions) == (1, 1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("pool", IN_MAIN)
+@pytest.mark.parametrize("broker", ["redis", "sqs"])
+def test_main_killed_where_it_comes_back_later(trials: Trials, broker: str, pool: str) -> None:
+    """Acks late and hardened: it runs again, to its end; but on Redis an idle worker with a green
+    pool never restores what a dead one had, and the horizon says so."""
+    fault = sigkill("main", when=step("effect"))
+    scenario = once(fault, pool, "late")
+    record = trials.run(scenario, app(trials.folder / "app"), broker, "hardened")
+    assert record.reasons == []
+    (hit,) = record.faults[0].hit
+    if broker == "redis" and pool in GREEN:
+        assert hit["fate"] == "stranded"
+        assert any("an idle worker makes no restore pass" in line for line in record.horizon)
+    else:
+        assert hit["fate"] == "duplicate"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("pool", IN_MAIN)
+@pytest.mark.parametrize("broker", BROKERS)
+def test_main_killed_with_acks_early(trials: Trials, broker: str, pool: str) -> None:
+    """Lost; but not in solo, where nothing has been acknowledged yet: it comes back."""
+    fault = sigkill("main", when=step("effect"))
+    record = trials.run(once(fault, pool), app(trials.folder / "app"), broker)
+    assert record.reasons == []
+    (hit,) = record.faults[0].hit
+    comes_back = "duplicate" if broker == "rabbitmq" else "stranded"
+    assert hit["fate"] == (comes_back if pool == "solo" else "lost")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("pool", ["prefork", *IN_MAIN])
+def test_what_acks_early_means(trials: Trials, pool: str) -> None:
+    """A green pool acknowledges before the body; prefork and threads while it runs; solo when
+    it has ended, for the event loop that is to send it waits for the body."""
+    # Long enough that half of it is longer than a loaded machine keeps the main process waiting.
+    duration_s = 2.0 if pool in {"prefork", "threads"} else 0.1
+    history = seen_on_the_way(trials, "redis", pool, task_duration_s=duration_s)
+    at_s = {str(e.data["step"]): e.mono_s for e in way(history, "early")}
+    acked_s = at_s["early_acked"]
+    if pool in GREEN:
+        assert acked_s < at_s["started"]
+    elif pool == "solo":
+        assert acked_s > at_s["finished"]
+    else:
+        assert acked_s < at_s["effect_begin"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("pool", ["threads", *GREEN])
+def test_one_process_with_many_bodies(trials: Trials, pool: str) -> None:
+    """Four bodies at once in one pid: the kill cuts all of them off, and each is run again by the
+    replacement, to its end."""
+    scenario = Scenario(
+        pool=pool,
+        tasks=4,
+        task_duration_s=1.2,
+        concurrency=4,
+        faults=[sigkill("main", when=step("effect", nth=2))],
+        options={"names": "late"},
+        settings={"worker_prefetch_multiplier": 1},
+    )
+    record = trials.run(scenario, app(trials.folder / "app"), "rabbitmq")
+    history = trials.history(record)
+    assert record.reasons == []
+    assert (record.counts.completed, record.counts.duplicate_executions) == (4, 4)
+    assert record.counts.overlapping_executions == 0
+    for runs in history.executions_of.values():
+        assert [run.finished_s is None for run in runs] == [True, False]
+    cut = [run for run in history.executions if run.cut_off_s is not None]
+    assert len({(run.role, run.pid) for run in cut}) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from harness import parts
 from harness.model import MissingPartError
+from harness.shortage import SEMAPHORES
 from tests.live.command import ACKPROOF, Run, short_folder
 
 SCENARIO = '''
@@ -122,6 +123,17 @@ def test_a_worker_that_exits_at_start(start: Start, folder: Path) -> None:
     assert "exited with status 1): RuntimeError: no licence for today (all of it: " in line
     log = Path(line.rpartition("all of it: ")[2].rstrip(")"))
     assert (folder / "cwd" / log).read_text().startswith("warming up")
+
+
+def test_a_worker_that_finds_no_semaphores(start: Start, folder: Path) -> None:
+    """The system's word names no file; the line does."""
+    toml = WORKLOAD.replace("celery -A mine worker", "python worker.py")
+    (folder / "cwd/mine/workload.toml").write_text(toml)
+    script = "print('in SemLock')\nraise OSError(30, 'Read-only file system')\n"
+    (folder / "cwd/mine/worker.py").write_text(script)
+    line = refused(check(start))
+    assert "OSError: [Errno 30] Read-only file system" in line
+    assert line.endswith(f"keeps its semaphores in {SEMAPHORES}: it must be writable.")
 
 
 def test_an_app_that_does_not_import(start: Start, folder: Path) -> None:
@@ -374,6 +386,15 @@ def test_an_output_folder_that_cannot_be_written(start: Start, out: str) -> None
     line = refused(start(ACKPROOF, "study", "--broker=redis", f"--out={out}"))
     assert line.startswith(f"cannot write to {out} (")
     assert line.endswith("Choose a folder with --out.")
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is of util-linux")
+def test_too_few_files(start: Start) -> None:
+    """What there is, what is needed, and what to do; not that there is nothing to run."""
+    command = ("prlimit", "--nofile=40", ACKPROOF, "check", "test_mine.py")
+    line = refused(start(*command, "--broker=redis", "--jobs=1", "--out=../out"))
+    assert line.startswith("only 40 files may be open at once, and one trial needs 72")
+    assert "ulimit -n" in line
 
 
 # -- pytest itself ------------------------------------------------------------------------
