@@ -257,4 +257,4 @@ def _gone(standing: Standing, header: str) -> str:
     if lost:
         return f"a header is lost: {tell(history, lost[0])}"
     kinds = {event.kind for one in tries for event in history.life(one)}
-    return f"a header failed: {tell(history, tries[-1])}" if "failed" in kinds else ""
+    return f"a header failed: {tell(history, tries[-1])}" if kinds & {"raised", "failed"} else ""

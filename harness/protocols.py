@@ -203,7 +203,10 @@ class Fault(Protocol):
 
 
 class Check(Protocol):
-    """A pure function from History to Verdict; a value with a name and parameters."""
+    """A pure function from History to Verdict; a value with a name and parameters.
+
+    It may have ``needs``, a set of names: ``results`` has the result backend read at the end.
+    """
 
     def judge(self, history: History) -> Verdict: ...
     def __str__(self) -> str: ...

@@ -49,6 +49,11 @@ class Scenario:
     """A message that was started so often, with nothing else left to do, would be for ever."""
 
     @property
+    def needs(self) -> frozenset[str]:
+        """What its checks need beyond the events: ``results``, read from the result backend."""
+        return frozenset().union(*(getattr(check, "needs", ()) for check in self.checks))
+
+    @property
     def least_s(self) -> float:
         """The least time its tasks and faults take: what orders the trials of a run."""
         work_s = self.tasks * self.task_duration_s / (self.concurrency * self.workers)

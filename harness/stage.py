@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import tempfile
@@ -34,6 +35,8 @@ MISSED = "missed"
 """Beside the events: a probe that could not write one turns its byte over (``record.py``)."""
 RESULTS = "results"
 """Below the trial's folder: where results are kept that the app would keep in files."""
+READING = "reading"
+"""Below the trial's folder, while it runs: what the results are read with."""
 
 
 _PLAIN: Settings = {"broker_use_ssl": False, "broker_user": None, "broker_password": None}
@@ -93,6 +96,8 @@ class Stage:
         (folder / "events" / MISSED).write_text("0")
         (folder / "logs").mkdir()
         (folder / RESULTS).mkdir()
+        if "results" in scenario.needs:
+            (folder / READING).mkdir(mode=0o700)
         self._follower = Follower(folder / "events")
         self._failpoints = Failpoints(folder / "steps")
         self._turn = 0
@@ -206,6 +211,15 @@ class Stage:
         command = self.workload.command(self.workload.effects, self._values("effects"))
         return self._start("effects", command, self.workload.environment(self._values("effects")))
 
+    def start_reader(self, python: str) -> Process:
+        """Reads results from the app's backend, with the worker's own interpreter."""
+        command = [python, "-m", "ackproof_results", str(self.folder / READING)]
+        return self._start("results", command, self.workload.environment(self._values("results")))
+
+    def forget_reading(self) -> None:
+        """With what the results are read there may be a password: it is not kept."""
+        shutil.rmtree(self.folder / READING, ignore_errors=True)
+
     def note_missed(self) -> None:
         """Say so, if a probe could not write an event: on a full disk there may be no next one
         that tells it."""
@@ -268,12 +282,16 @@ class Stage:
             "CELERY_BROKER_WRITE_URL": url,
             "ACKPROOF_BROKER": url,
             "ACKPROOF_RESULTS": json.dumps(self._results()),
+            "ACKPROOF_TELL_RESULTS": self._reading(),
             "ACKPROOF_EVENTS": str(self.folder / "events"),
             "ACKPROOF_STEPS": str(self._failpoints.folder),
             "ACKPROOF_ROLE": role,
             "ACKPROOF_SETTINGS": json.dumps({**self.settings, **_PLAIN, "broker_url": url}),
             "ACKPROOF_EFFECT": self.workload.effect,
         }
+
+    def _reading(self) -> str:
+        return str(self.folder / READING) if "results" in self.scenario.needs else ""
 
     def _results(self) -> dict[str, str]:
         """Where results of each kind are kept, whatever the app names."""

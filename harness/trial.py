@@ -39,6 +39,7 @@ from harness.model import (
 from harness.profiles import PROFILES
 from harness.protocols import Check, Lease, Link, Process, Runtime
 from harness.record import TrialRecord
+from harness.result_reading import read_results
 from harness.scenario import Scenario
 from harness.stage import Stage
 from harness.workload import Workload
@@ -104,6 +105,7 @@ def run_trial(
 
         stage = Stage(scenario, workload, services.runtime, lease, link, settings, folder, ended)
         stage.results = results
+        release.callback(stage.forget_reading)
         release.callback(stage.stop)
         stage.note(
             "trial",
@@ -359,6 +361,8 @@ def _collect(stage: Stage) -> None:
     stage.note("broker_final", view=msgspec.to_builtins(view))
     if stage.workload.effects:
         _read_effects(stage)
+    if "results" in stage.scenario.needs:
+        read_results(stage)
 
 
 def _read_effects(stage: Stage) -> None:

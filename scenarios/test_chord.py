@@ -11,6 +11,7 @@ import pytest
 from harness.checks.chord_bodies_run_once import chord_bodies_run_once
 from harness.checks.no_lost_tasks import no_lost_tasks
 from harness.checks.one_lineage import one_lineage
+from harness.checks.results_readable import results_readable
 from harness.faults.sigkill import sigkill
 from harness.model import step
 from harness.plugin import RunTrial
@@ -29,7 +30,7 @@ SCENARIO = Scenario(
         "broker_transport_options": {"visibility_timeout": 8},
     },
     faults=[sigkill("worker", when=step("started", nth=2, task="*.fetch"))],
-    checks=[no_lost_tasks(), chord_bodies_run_once(), one_lineage()],
+    checks=[no_lost_tasks(), chord_bodies_run_once(), one_lineage(), results_readable()],
 )
 
 

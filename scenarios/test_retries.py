@@ -9,6 +9,7 @@ import pytest
 from harness.checks.no_duplicate_effects import no_duplicate_effects
 from harness.checks.no_lost_tasks import no_lost_tasks
 from harness.checks.one_lineage import one_lineage
+from harness.checks.results_readable import results_readable
 from harness.faults.sigkill import sigkill
 from harness.model import step
 from harness.plugin import RunTrial
@@ -22,7 +23,7 @@ SCENARIO = Scenario(
     concurrency=1,
     settings={"result_backend": "file://{trial_dir}/results"},
     faults=[sigkill("worker", when=step("started", nth=2))],
-    checks=[no_lost_tasks(), no_duplicate_effects(), one_lineage()],
+    checks=[no_lost_tasks(), no_duplicate_effects(), one_lineage(), results_readable()],
 )
 
 

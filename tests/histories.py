@@ -149,8 +149,10 @@ class Story:
         *,
         pid: int = CHILD,
         retries: int = 0,
+        kept_by: str = "app",
     ) -> Story:
-        return self.event("returned", task_id, role=worker, by=pid, retries=retries, result=result)
+        data = {"result": result, "kept_by": kept_by}
+        return self.event("returned", task_id, role=worker, by=pid, retries=retries, **data)
 
     def returns(
         self,
@@ -160,16 +162,18 @@ class Story:
         given: Sequence[str] | None = None,
         pid: int = CHILD,
         retries: int = 0,
+        kept_by: str = "app",
     ) -> Story:
         """From received to acked, with what it returned."""
         self.received(task_id, retries=retries)
         self.started(task_id, pid=pid, retries=retries, given=given)
-        self.returned(task_id, result, pid=pid, retries=retries)
+        self.returned(task_id, result, pid=pid, retries=retries, kept_by=kept_by)
         return self.finished(task_id, pid=pid, retries=retries).acked(task_id, retries=retries)
 
-    def raises(self, task_id: str, *, retries: int = 0) -> Story:
+    def raises(self, task_id: str, *, retries: int = 0, kept_by: str = "app") -> Story:
         """From received to acked, with a body that raised."""
         self.received(task_id, retries=retries).started(task_id, retries=retries)
+        self.note("raised", task_id, retries=retries, kept_by=kept_by)
         self.note("failed", task_id, retries=retries, exception="ValueError")
         return self.finished(task_id, retries=retries, state="FAILURE").acked(task_id)
 
@@ -303,6 +307,14 @@ class Story:
         for task_id in task_ids:
             self.event("effect_applied", task_id)
         return self.event("effects_read", number=len(task_ids))
+
+    def reads(self, *, expires_s: float = 86400.0, **results: str) -> Story:
+        """The result backend is read: by task id a digest, or a state in capitals."""
+        for task_id, result in results.items():
+            data = {"state": result} if result.isupper() else {"state": "SUCCESS", "result": result}
+            self.event("result_read", task_id)
+            self.events[-1].data.update(data)
+        return self.event("results_read", number=len(results), expires_s=expires_s)
 
     def ready(self, task_id: str, retries: int = 0) -> Held:
         return Held(task_id, retries, "ready")

@@ -5,7 +5,8 @@
 
 A count is a number, or a range ``(at_least, at_most)``. The names are those of the contract
 (``Counts``), and more: of the message that was started most often, ``starts`` and ``ends``; of
-the one that was published most often, ``lineages``; how many chords and chains did not come out.
+the one that was published most often, ``lineages``; how many chords and chains did not come out,
+and how many results read as what.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple, TypedDict, Unpack
 
 from msgspec import Struct
 
-from harness import chains, chords, counting, landing
+from harness import chains, chords, counting, landing, results
 from harness.findings import Findings
 from harness.history import History
 from harness.model import Counts, MessageId, Outcome, UsageError, Verdict
@@ -29,9 +30,14 @@ STARTS, ENDS, LINEAGES = "starts", "ends", "lineages"
 _FOUND: Mapping[str, Callable[[History], Findings]] = {
     "failed_chords": chords.findings,
     "failed_chains": chains.findings,
+    "unreadable_results": results.findings,
 }
 """What other checks find broken, by the name of their number."""
-NAMES = (*Counts.__struct_fields__, STARTS, ENDS, LINEAGES, *_FOUND)
+_READ = {
+    f"results_{state}": state.upper() for state in ("pending", "started", "success", "failure")
+}
+"""How many results read as such, of the tasks that were published or announced."""
+NAMES = (*Counts.__struct_fields__, STARTS, ENDS, LINEAGES, *_FOUND, *_READ)
 _ONLY_GROW = {
     "attempted",
     "confirmed",
@@ -70,6 +76,11 @@ class Numbers(TypedDict, total=False):
     failed_chords: Number
     failed_chains: Number
     """Tasks that ran twice in a chain, or should have run after another and did not."""
+    unreadable_results: Number
+    results_pending: Number
+    results_started: Number
+    results_success: Number
+    results_failure: Number
 
 
 _HARM = {
@@ -92,6 +103,11 @@ class KnownOutcome(Struct, frozen=True):
     count that came out otherwise breaks nothing, unless it is more harm than was claimed."""
 
     bounds: dict[str, tuple[int, int]]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        reads = {"unreadable_results", *_READ}.intersection(self.bounds)
+        return frozenset({"results"}) if reads else frozenset()
 
     def judge(self, history: History) -> Verdict:
         doubts = counting.cut_short(history) + counting.gaps(history)
@@ -133,8 +149,7 @@ def _seen(history: History, name: str, claimed: Mapping[str, object], doubts: li
         return _Seen(len(found.broken), most, most, found.unknown)
     value = _value(history, name)
     if value is None:
-        why = "effects were not read: the workload declares no `effects` command"
-        return _Seen(0, inf, inf, [why])
+        return _Seen(0, inf, inf, [_why_not_read(history, name)])
     if doubts:
         return _Seen(value if name in _ONLY_GROW else 0, inf, inf, doubts)
     if name == "lost":
@@ -155,8 +170,17 @@ def _value(history: History, name: str) -> int | None:
     if name == LINEAGES:
         several = counting.lineages(history).values()
         return max(several, default=int(bool(counting.attempted(history))))
+    if name in _READ:
+        states = list(results.states(history).values())
+        return None if results.not_read(history) else states.count(_READ[name])
     value: int | None = getattr(counting.count(history), name)
     return value
+
+
+def _why_not_read(history: History, name: str) -> str:
+    if name in _READ:
+        return results.not_read(history)
+    return "effects were not read: the workload declares no `effects` command"
 
 
 def _most_started(history: History) -> MessageId | None:
@@ -205,6 +229,7 @@ _ADDING: Mapping[str, Callable[[History], Iterable[MessageId]]] = {
     STARTS: _more_starts,
     ENDS: _more_starts,
     LINEAGES: counting.would_run_again,
+    **dict.fromkeys(_READ, counting.held),
 }
 """Which messages would add to a count, if they were held."""
 

@@ -26,7 +26,7 @@ SCENARIO = Scenario(
         "broker_transport_options": restored_after(3),
     },
     faults=[sigkill("main", when=step("started"))],
-    # Three headers; the body was never published.
+    # Three headers; the body was never published, and reads as if it were yet to come.
     checks=[
         outcome(
             attempted=3,
@@ -35,6 +35,9 @@ SCENARIO = Scenario(
             stranded=0,
             duplicate_executions=0,
             failed_chords=1,
+            unreadable_results=0,
+            results_success=2,
+            results_pending=2,
         )
     ],
 )

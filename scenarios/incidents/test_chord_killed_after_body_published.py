@@ -24,7 +24,7 @@ SCENARIO = Scenario(
     concurrency=1,
     settings={"result_backend": "file://{trial_dir}/results"},
     faults=[sigkill("worker", when=step("published", task="*.index"))],
-    checks=[outcome(lost=0, stranded=0, lineages=2, failed_chords=1)],
+    checks=[outcome(lost=0, stranded=0, lineages=2, failed_chords=1, unreadable_results=0)],
 )
 ONCE = outcome(
     lost=0,
@@ -32,6 +32,7 @@ ONCE = outcome(
     duplicate_executions=1,  # the header
     lineages=1,
     failed_chords=0,
+    unreadable_results=0,
 )
 
 

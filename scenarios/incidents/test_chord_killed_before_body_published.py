@@ -26,7 +26,7 @@ SCENARIO = Scenario(
     settings={"result_backend": "redis://"},
     faults=[sigkill("worker", when=step("publishing", task="*.index"))],
     checks=[
-        outcome(lost=0, stranded=0, failed_chords=1),
+        outcome(lost=0, stranded=0, failed_chords=1, results_success=2, results_pending=1),
     ],
 )
 UNLOCKED = replace(
@@ -35,7 +35,7 @@ UNLOCKED = replace(
         "result_backend": "file://{trial_dir}/results",
         "broker_transport_options": {"visibility_timeout": 8},
     },
-    checks=[outcome(lost=0, stranded=0, failed_chords=0, lineages=1)],
+    checks=[outcome(lost=0, stranded=0, failed_chords=0, results_pending=0, lineages=1)],
 )
 
 

@@ -2,16 +2,13 @@
 The published incidents are under ``scenarios/incidents/``; the ids are those of their list.
 """
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from harness.checks.no_lost_tasks import no_lost_tasks
 from harness.checks.no_stranded_tasks import no_stranded_tasks
-from harness.faults.sigkill import sigkill
-from harness.model import Outcome, Settings, step
+from harness.model import Outcome, Settings
 from harness.plugin import Result, RunTrial
 from harness.record import TrialRecord
 from harness.scenario import Scenario
@@ -39,35 +36,6 @@ def concluded(result: Result, wanted: Outcome) -> TrialRecord:
     assert record.verdict is wanted, record.reasons
     assert all(fault.landed and fault.hit for fault in record.faults)
     return record
-
-
-@only("redis")
-def test_k7_acks_early_main_killed_is_lost_and_stays_started(run: RunTrial, tmp_path: Path) -> None:
-    """K7: lost, and the result says STARTED for ever."""
-    stays_started(run, tmp_path)
-
-
-@pytest.mark.full
-@only("rabbitmq", "sqs")
-def test_k7_elsewhere(run: RunTrial, tmp_path: Path) -> None:
-    """The same."""
-    stays_started(run, tmp_path)
-
-
-def stays_started(run: RunTrial, tmp_path: Path) -> None:
-    results = {"result_backend": f"file://{tmp_path}", "task_track_started": True}
-    scenario = Scenario(
-        tasks=1,
-        task_duration_s=1.0,
-        concurrency=1,
-        settings=results,
-        faults=[sigkill("main", when=step("effect"))],
-        checks=[no_lost_tasks(), no_stranded_tasks()],
-    )
-    counts = concluded(run(scenario), Outcome.BROKEN).counts
-    assert (counts.lost, counts.stranded, counts.completed) == (1, 0, 0)
-    (result,) = tmp_path.glob("celery-task-meta-*")
-    assert json.loads(result.read_text())["status"] == "STARTED"
 
 
 @every_broker

@@ -8,6 +8,7 @@ Everything it is told comes in environment variables, set by the harness:
 ``ACKPROOF_SETTINGS``  Celery settings of the trial, JSON, laid over the app's own
 ``ACKPROOF_BROKER``    URL of the trial's broker, as this process is to reach it
 ``ACKPROOF_RESULTS``   the run's own result backends, by kind, JSON (``isolation.py``)
+``ACKPROOF_TELL_RESULTS``  folder to be told how results are read, where a check needs them
 ``ACKPROOF_STEPS``     folder of the failpoints that are armed (``steps.py``)
 ``ACKPROOF_EFFECT``    ``module:function`` that applies a task's effect, if there is one
 ``ACKPROOF_MARKER``    set: send one marker task when the worker is ready (the baseline)

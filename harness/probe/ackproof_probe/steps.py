@@ -26,6 +26,7 @@ from ackproof_probe.record import record
 
 _folder = os.environ.get("ACKPROOF_STEPS", "")
 _role = os.environ.get("ACKPROOF_ROLE", "")
+_tells_results = bool(os.environ.get("ACKPROOF_TELL_RESULTS"))
 _armed_file = os.path.join(_folder, "armed.json")
 _armed_state: tuple[int, int, int] | None = None
 _armed: list[dict[str, Any]] = []
@@ -239,24 +240,55 @@ def watch_result(base: ModuleType) -> None:
 
         return of_task(current_task) if current_task else {"task_id": task_id}
 
-    def returned(self: object, task_id: str, result: object, *_: object, **__: object) -> Any:
+    def returned(self: Any, task_id: str, result: object, *args: Any, **kwargs: Any) -> Any:
         who = on(self, task_id)
         # A task that is marked done without running, as a chord's error is, has not returned.
         if who.get("task") not in {None, marking.TASK} and who["task_id"] == task_id:
-            record("returned", **who, **_of_header(result))
+            kept = _kept_by(self, *_arguments(args, kwargs, "request", "store_result"))
+            record("returned", **who, **_compared(result), **kept)
+        return who
+
+    def raised(self: Any, task_id: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        who = on(self, task_id)
+        # Not a chord's body, or the rest of a chain, that is marked failed with this one.
+        if who.get("task") not in {None, marking.TASK} and who["task_id"] == task_id:
+            named = _arguments(args, kwargs, "exc", "traceback", "request", "store_result")
+            record("raised", **who, **_kept_by(self, None, named[3]))
         return who
 
     if there(base, "celery.backends.base:"):
         done = _before(base.Backend.mark_as_done, "callbacks_published", returned)
         base.Backend.mark_as_done = _after(done, "result_stored", on)
+        if _tells_results:
+            base.Backend.mark_as_failure = _told(base.Backend.mark_as_failure, raised)
 
 
-def _of_header(result: object) -> dict[str, Any]:
-    """What a chord's header returned, to be compared with what the chord's body is given."""
+def _compared(result: object) -> dict[str, Any]:
+    """What is held against something later: of a chord's header against what the body is given,
+    or, where a check needs them, of every task against what its result backend gives."""
     from celery import current_task
 
     in_chord = getattr(current_task.request, "chord", None)
-    return {"result": digests.digest(result)} if in_chord else {}
+    return {"result": digests.digest(result)} if in_chord or _tells_results else {}
+
+
+def _kept_by(backend: Any, request: Any, store: object) -> dict[str, Any]:
+    """Who keeps the result: the ``app``'s backend, the ``task``'s own, or nobody: empty."""
+    from celery import current_task
+
+    if not _tells_results:
+        return {}
+    if store is False or getattr(request, "ignore_result", False):
+        return {"kept_by": ""}
+    same = current_task and backend is current_task.app.backend
+    return {"kept_by": "app" if same else "task"}
+
+
+def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> list[Any]:
+    """The arguments of these names, however they were passed; None for one that was not."""
+    return [
+        args[place] if place < len(args) else kwargs.get(name) for place, name in enumerate(names)
+    ]
 
 
 def watch_retry(task: ModuleType) -> None:
@@ -324,6 +356,20 @@ def _before(function: Callable[..., object], step: str, who: _Who) -> Callable[.
     @wraps(function)
     def watched(*args: Any, **kwargs: Any) -> object:
         _come_to(step, who, args, kwargs)
+        return function(*args, **kwargs)
+
+    return watched
+
+
+def _told(function: Callable[..., object], who: _Who) -> Callable[..., object]:
+    """``who`` is told of the call, and that is all."""
+
+    @wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> object:
+        try:
+            who(*args, **kwargs)
+        except Exception as error:  # Celery passes something else here than it did
+            record("probe_failed", where=function.__qualname__, error=repr(error))
         return function(*args, **kwargs)
 
     return watched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,9 @@ def _worker_ready(sender: Consumer, **_: object) -> None:
         settings=settings.live(sender),
         tasks=settings.tasks(app),
         steps_missing=missing.steps,
+        python=sys.executable,
     )
+    settings.tell_reader(app)
     if os.environ.get("ACKPROOF_MARKER"):
         marking.send(sender)
 
