@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 bin := .venv/bin
 # Tests wait more than they compute, so there are more of them than cores.
-jobs ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || sysctl -n hw.ncpu))))
+jobs ?= $(shell echo $$((3 * $$(nproc 2>/dev/null || sysctl -n hw.ncpu))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

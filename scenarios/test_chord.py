@@ -34,6 +34,7 @@ SCENARIO = Scenario(
 )
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(brokers=["rabbitmq", "sqs"], profiles=["hardened"])
 def test_chord(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()

@@ -27,6 +27,7 @@ SCENARIO = Scenario(
 )
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(profiles=["hardened"])
 def test_retries(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()

@@ -43,6 +43,7 @@ SCENARIO = Scenario(
 )
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(profiles=["default"])
 def test_c5_killed_after_chain_published(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()

@@ -44,6 +44,7 @@ def test_chord_claimed_and_never_published(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(brokers=["rabbitmq"], profiles=["hardened"])
 def test_chord_unlocked_again(run: RunTrial) -> None:
     run(UNLOCKED).assert_holds()

@@ -30,6 +30,7 @@ SCENARIO = Scenario(
 )
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(profiles=["default"])
 def test_k4_poisoned_message(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()

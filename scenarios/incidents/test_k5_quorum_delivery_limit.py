@@ -27,6 +27,7 @@ SCENARIO = Scenario(
 )
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(brokers=["rabbitmq"], profiles=["default"])
 def test_k5_quorum_delivery_limit(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()

@@ -28,6 +28,7 @@ SCENARIO = Scenario(
 )
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(brokers=["rabbitmq"], profiles=["default"])
 def test_q2_rabbitmq_cancelled_on_connection_loss(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()

@@ -44,6 +44,7 @@ def test_r9_soft_shutdown_cuts_a_long_task(run: RunTrial) -> None:
     run(SCENARIO).assert_holds()
 
 
+@pytest.mark.long
 @pytest.mark.ackproof(profiles=["default"])
 def test_r9_soft_shutdown_lets_a_short_task_finish(run: RunTrial) -> None:
     run(FINISHES).assert_holds()

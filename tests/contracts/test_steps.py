@@ -94,7 +94,7 @@ def test_what_harms_nobody_lands(trials: Trials, fault: Fault) -> None:
 
 @pytest.mark.parametrize(
     "pool",
-    [pytest.param(one, marks=[pytest.mark.full] if one == "eventlet" else []) for one in IN_MAIN],
+    [pytest.param(one, marks=[pytest.mark.full] if one in GREEN else []) for one in IN_MAIN],
 )
 def test_main_killed_in_a_pool_without_processes(trials: Trials, pool: str) -> None:
     """Acks late on RabbitMQ: redelivered at once, and run to its end by the replacement."""

@@ -171,6 +171,7 @@ def test_a_backend_that_is_gone(scene: Build) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_backend_that_does_not_answer(scene: Build) -> None:
     """It takes the connection and says nothing: given up on after one wait, not after three."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

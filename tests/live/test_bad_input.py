@@ -364,6 +364,7 @@ def squatter(folder: Path, times: int) -> str:
     return str(script)
 
 
+@pytest.mark.full
 def test_a_port_that_is_taken_once(start: Start, folder: Path) -> None:
     """A port that was free when it was chosen is taken when the server comes to it: another
     one is tried."""

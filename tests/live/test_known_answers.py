@@ -66,6 +66,7 @@ def test_k4_a_poisoned_message_ends_its_trial(run: RunTrial) -> None:
     assert any("(poison.work) was started 4 times" in why for why in record.reasons)
 
 
+@pytest.mark.full
 @only("redis")
 def test_a_task_that_retries_for_ever_ends_at_the_bound(run: RunTrial) -> None:
     """Each retry is a message of its own, and is completed: only the clock ends such a trial.
